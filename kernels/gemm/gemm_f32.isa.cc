@@ -1,0 +1,145 @@
+// The f32 micro-kernel, one body for every ISA level; the contract is in tile.h.
+#include "kernels/base/partial.h"
+#include "kernels/base/simd.h"
+#include "kernels/gemm/tile.h"
+
+namespace skyline::kernels {
+namespace {
+
+// Tile: mr x (nv vectors). The accumulators, nv vectors of B and one broadcast of A fill the register file:
+// avx512 24 + 2 + 1 of 32, avx2 12 + 2 + 1 of 16, sse2 8 + 2 + 1 (+ a product) of 16, neon 16 + 2 + 1 of 32.
+#if defined(SKYLINE_ARCH_avx512)
+constexpr int kMr = 12, kNv = 2;
+constexpr std::string_view kName = "gemm_f32_avx512_12x32";
+constexpr IsaSet kNeeds = kIsaAvx512;
+#elif defined(SKYLINE_ARCH_avx2)
+constexpr int kMr = 6, kNv = 2;
+constexpr std::string_view kName = "gemm_f32_avx2_6x16";
+constexpr IsaSet kNeeds = kIsaAvx2;
+#elif defined(SKYLINE_ARCH_neon)
+constexpr int kMr = 8, kNv = 2;
+constexpr std::string_view kName = "gemm_f32_neon_8x8";
+constexpr IsaSet kNeeds = kIsaNeon;
+#else
+constexpr int kMr = 4, kNv = 2;
+constexpr std::string_view kName = "gemm_f32_sse2_4x8";
+constexpr IsaSet kNeeds = kIsaSse2;
+#endif
+
+// max(lo, x) and min(hi, x) in this order of operands keep a NaN in x (x86 returns the second operand).
+template <int M, int NV>
+inline void clip(F32 (&acc)[M][NV], float lo, float hi) {
+  const F32 vlo(lo), vhi(hi);
+#pragma GCC unroll 16
+  for (int i = 0; i < M; ++i) {
+#pragma GCC unroll 2
+    for (int j = 0; j < NV; ++j) acc[i][j] = xsimd::min(vhi, xsimd::max(vlo, acc[i][j]));
+  }
+}
+
+template <int M, int NV>
+inline void add_rows(F32 (&acc)[M][NV], const float* p, int64_t ld, int last) {
+#pragma GCC unroll 16
+  for (int i = 0; i < M; ++i) {
+#pragma GCC unroll 2
+    for (int j = 0; j < NV - 1; ++j) acc[i][j] += F32::load_unaligned(p + i * ld + j * kLanes);
+    acc[i][NV - 1] += load_first(p + i * ld + (NV - 1) * kLanes, last);
+  }
+}
+
+template <int M, int NV>
+inline void epilogue(F32 (&acc)[M][NV], const GemmTile& t, int last) {
+  if (t.bias_n) {
+    F32 bias[NV];
+#pragma GCC unroll 2
+    for (int j = 0; j < NV - 1; ++j) bias[j] = F32::load_unaligned(t.bias_n + j * kLanes);
+    bias[NV - 1] = load_first(t.bias_n + (NV - 1) * kLanes, last);
+#pragma GCC unroll 16
+    for (int i = 0; i < M; ++i) {
+#pragma GCC unroll 2
+      for (int j = 0; j < NV; ++j) acc[i][j] += bias[j];
+    }
+  }
+  if (t.bias_m) {
+#pragma GCC unroll 16
+    for (int i = 0; i < M; ++i) {
+#pragma GCC unroll 2
+      for (int j = 0; j < NV; ++j) acc[i][j] += F32(t.bias_m[i]);
+    }
+  }
+  if (t.residual) add_rows<M, NV>(acc, t.residual, t.ldr, last);
+  if (t.act.fn == Act::relu) {
+    clip<M, NV>(acc, 0.0f, __builtin_inff());
+  } else if (t.act.fn == Act::clip) {
+    clip<M, NV>(acc, t.act.a, t.act.b);
+  }
+}
+
+template <int M, int NV>
+void tile(const GemmTile& t) noexcept {
+  const int last = static_cast<int>(t.n) - (NV - 1) * kLanes;  // columns in the last vector
+  F32 acc[M][NV];
+#pragma GCC unroll 16
+  for (int i = 0; i < M; ++i) {
+#pragma GCC unroll 2
+    for (int j = 0; j < NV; ++j) acc[i][j] = F32(0.0f);
+  }
+  if (t.accumulate) add_rows<M, NV>(acc, t.c, t.ldc, last);
+  const float* b = t.b;
+  const float* const* rows = t.a;
+  for (int64_t tap = 0; tap < t.taps; ++tap, rows += M) {
+    const float* a[M];
+#pragma GCC unroll 16
+    for (int i = 0; i < M; ++i) a[i] = rows[i];
+    for (int64_t k = 0; k < t.k; ++k, b += t.ldb) {
+      F32 vb[NV];
+#pragma GCC unroll 2
+      for (int j = 0; j < NV; ++j) vb[j] = F32::load_unaligned(b + j * kLanes);
+#pragma GCC unroll 16
+      for (int i = 0; i < M; ++i) {
+        const F32 va(a[i][k]);
+#pragma GCC unroll 2
+        for (int j = 0; j < NV; ++j) acc[i][j] = xsimd::fma(va, vb[j], acc[i][j]);
+      }
+    }
+  }
+  epilogue<M, NV>(acc, t, last);
+#pragma GCC unroll 16
+  for (int i = 0; i < M; ++i) {
+#pragma GCC unroll 2
+    for (int j = 0; j < NV - 1; ++j) acc[i][j].store_unaligned(t.c + i * t.ldc + j * kLanes);
+    store_first(t.c + i * t.ldc + (NV - 1) * kLanes, acc[i][NV - 1], last);
+  }
+}
+
+using TileFn = void (*)(const GemmTile&) noexcept;
+struct Table {
+  TileFn fn[kMr][kNv];
+};
+template <int M>
+constexpr void fill(Table& table) {
+  table.fn[M - 1][0] = tile<M, 1>;
+  table.fn[M - 1][1] = tile<M, 2>;
+  if constexpr (M > 1) fill<M - 1>(table);
+}
+constexpr Table make_table() {
+  Table table{};
+  fill<kMr>(table);
+  return table;
+}
+constexpr Table kTable = make_table();
+
+void run(const GemmTile& t) noexcept {
+  kTable.fn[t.m - 1][(t.n - 1) / kLanes](t);
+}
+
+}  // namespace
+
+constinit const GemmKernel SKYLINE_TAGGED(gemm_f32) = {
+    {.name = kName, .op = "gemm", .needs = kNeeds, .weights = DType::f32, .acc = DType::f32},
+    run,
+    kMr,
+    kNv* kLanes,
+    kLanes};
+
+}  // namespace skyline::kernels
