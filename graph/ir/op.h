@@ -1,6 +1,6 @@
 #pragma once
-// What an operator is: one row of data per operator, in its family's file under graph/ops. Only the newest form of an
-// operator exists here: the importer rewrites older forms (graph/onnx/upgrade.cc).
+// What an operator is: one row of data per operator, in its family's file under graph/ops. Only the newest
+// form of an operator exists here: the importer rewrites older forms (graph/onnx/upgrade.cc).
 //
 // Adding one: a row and its functions in graph/ops/<family>.cc, a test in tests/graph/ops. See ADD_AN_OP.md.
 #include <cstdint>
@@ -14,8 +14,8 @@ namespace skyline {
 
 // Limits that evaluation honours; a breach throws Error{limit} (or {cancelled} for the deadline).
 struct EvalLimits {
-  int64_t max_bytes = int64_t{1} << 36;         // of one allocation
-  std::function<void()> check;                  // called now and then in long work (loops); may throw
+  int64_t max_bytes = int64_t{1} << 36;  // of one allocation
+  std::function<void()> check;           // called now and then in long work (loops); may throw
 };
 
 // Shape and type inference of one node. Inputs are facts, plus tensors where they are constant.
@@ -29,11 +29,11 @@ class InferContext {
   size_t outputs() const { return node.outputs.size(); }
   bool has(size_t i) const { return node.in(i) != kNoValue; }
   bool wants(size_t i) const { return node.out(i) != kNoValue; }
-  const Fact& in(size_t i) const;              // Error{invalid} if the input is missing
-  const Tensor* constant(size_t i) const;      // null if missing or not constant
+  const Fact& in(size_t i) const;          // Error{invalid} if the input is missing
+  const Tensor* constant(size_t i) const;  // null if missing or not constant
   // The values of a constant integer tensor (i64 or i32), or nothing.
   std::optional<Dims> constant_ints(size_t i) const;
-  void out(size_t i, Fact f) {                 // ignored when the output is not wanted
+  void out(size_t i, Fact f) {  // ignored when the output is not wanted
     if (i < out_.size()) out_[i] = std::move(f);
   }
   std::vector<Fact>& facts() { return out_; }
@@ -56,13 +56,13 @@ class EvalContext {
   size_t outputs() const { return node.outputs.size(); }
   bool has(size_t i) const { return i < in_.size() && !in_[i].is_none(); }
   bool wants(size_t i) const { return node.out(i) != kNoValue; }
-  const Value& value(size_t i) const;          // Error{invalid} if the input is missing
+  const Value& value(size_t i) const;  // Error{invalid} if the input is missing
   const Tensor& in(size_t i) const { return value(i).tensor(); }
   // Integers of an i64 or i32 tensor input.
   Dims ints(size_t i) const;
   // A new tensor for a result, within the limits (Error{limit}).
   Tensor make(DType t, Dims dims) const;
-  void out(size_t i, Value v) {                // ignored when the output is not wanted
+  void out(size_t i, Value v) {  // ignored when the output is not wanted
     if (i < out_.size()) out_[i] = std::move(v);
   }
   std::vector<Value>& values() { return out_; }
@@ -90,7 +90,8 @@ enum OpFlags : uint32_t {
   kOpControl = 1u << 1,           // has bodies
   kOpElementwise = 1u << 2,       // output element i depends on (broadcast) input elements i only
   kOpCommutative = 1u << 3,
-  kOpShapeOnly = 1u << 4,         // the result depends on the inputs' shapes only, not on their elements (Shape, Size)
+  kOpShapeOnly =
+      1u << 4,  // the result depends on the inputs' shapes only, not on their elements (Shape, Size)
 };
 
 struct OpDef {

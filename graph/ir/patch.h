@@ -22,8 +22,9 @@ class Patch {
   void replace(ValueId old, ValueId now);
   bool empty() const { return replacements_.empty(); }
 
-  // Applies to the graph it was made for: adds, infers the facts of the new nodes, checks that each replacement agrees
-  // in dtype and does not contradict in shape (Error{internal} naming `pass`), rewires, removes what died.
+  // Applies to the graph it was made for: adds, infers the facts of the new nodes, checks that each
+  // replacement agrees in dtype and does not contradict in shape (Error{internal} naming `pass`), rewires,
+  // removes what died.
   void apply(Graph& g, std::string_view pass) &&;
 
  private:
@@ -44,7 +45,7 @@ class Patch {
   };
   ValueId fresh() { return ValueId{static_cast<uint32_t>(base_ + issued_++)}; }
 
-  size_t base_;        // ids from here on are the patch's own until applied
+  size_t base_;  // ids from here on are the patch's own until applied
   size_t issued_ = 0;
   std::vector<NewConstant> constants_;
   std::vector<NewNode> nodes_;

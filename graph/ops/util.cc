@@ -4,12 +4,14 @@
 
 namespace skyline::ops {
 
-void unsupported_type(DType t) { throw Error(Code::unsupported, "dtype " + std::string(name(t))); }
+void unsupported_type(DType t) {
+  throw Error(Code::unsupported, "dtype " + std::string(name(t)));
+}
 
 int normalize_axis(int64_t axis, int rank, std::string_view what) {
   if (axis < -rank || axis >= rank) {
-    throw Error(Code::invalid, std::string(what) + " " + std::to_string(axis) + " is outside [" + std::to_string(-rank) +
-                                   ", " + std::to_string(rank - 1) + "]");
+    throw Error(Code::invalid, std::string(what) + " " + std::to_string(axis) + " is outside [" +
+                                   std::to_string(-rank) + ", " + std::to_string(rank - 1) + "]");
   }
   return static_cast<int>(axis < 0 ? axis + rank : axis);
 }
@@ -50,8 +52,8 @@ SymDims broadcast_dims(const SymDims& a, const SymDims& b) {
     } else if (y == Dim(1) || x == y) {
       d = x;
     } else if (x.known() && y.known()) {
-      throw Error(Code::invalid, "dimensions " + std::to_string(x.value()) + " and " + std::to_string(y.value()) +
-                                     " do not broadcast");
+      throw Error(Code::invalid, "dimensions " + std::to_string(x.value()) + " and " +
+                                     std::to_string(y.value()) + " do not broadcast");
     } else if (x.known() || y.known()) {
       d = x.known() ? x : y;  // the other is 1 or the same, and this one is not 1
     } else {
@@ -69,7 +71,9 @@ Dims broadcast_strides(const Dims& from, const Dims& to) {
   return out;
 }
 
-void infer_same_as_first(InferContext& c) { c.out(0, c.in(0)); }
+void infer_same_as_first(InferContext& c) {
+  c.out(0, c.in(0));
+}
 
 void infer_broadcast(InferContext& c) {
   Fact f = c.in(0);
@@ -98,7 +102,8 @@ Fact with_dtype(Fact f, DType t) {
 Dim mul(Dim a, Dim b) {
   if (!a.known() || !b.known()) return a == Dim(1) ? b : b == Dim(1) ? a : Dim::unknown();
   int64_t out = 0;
-  if (__builtin_mul_overflow(a.value(), b.value(), &out)) throw Error(Code::limit, "dimension overflows 64 bits");
+  if (__builtin_mul_overflow(a.value(), b.value(), &out))
+    throw Error(Code::limit, "dimension overflows 64 bits");
   return out;
 }
 

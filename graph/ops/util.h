@@ -9,15 +9,16 @@
 
 namespace skyline::ops {
 
-// ---- element types ---------------------------------------------------------------------------------------------
+// ---- element types
+// ---------------------------------------------------------------------------------------------
 
 template <class... Ts>
 struct TypeList {};
 
 using FloatTypes = TypeList<float, double, Half, BFloat16>;
 using IntTypes = TypeList<int64_t, int32_t, int8_t, uint8_t, int16_t, uint16_t, uint32_t, uint64_t>;
-using NumericTypes = TypeList<float, double, Half, BFloat16, int64_t, int32_t, int8_t, uint8_t, int16_t, uint16_t,
-                              uint32_t, uint64_t>;
+using NumericTypes = TypeList<float, double, Half, BFloat16, int64_t, int32_t, int8_t, uint8_t, int16_t,
+                              uint16_t, uint32_t, uint64_t>;
 
 [[noreturn]] void unsupported_type(DType t);  // Error{unsupported}, "dtype f8e5m2"
 
@@ -29,8 +30,9 @@ decltype(auto) visit_type(DType t, TypeList<Ts...>, F&& f) {
   if (!done) unsupported_type(t);
 }
 
-// Calls f.template operator()<T>() with an unsigned integer, std::string or 16-byte type of the element's size: for ops
-// that only move elements. T is one of uint8_t, uint16_t, uint32_t, uint64_t, Bytes16, std::string.
+// Calls f.template operator()<T>() with an unsigned integer, std::string or 16-byte type of the element's
+// size: for ops that only move elements. T is one of uint8_t, uint16_t, uint32_t, uint64_t, Bytes16,
+// std::string.
 struct Bytes16 {
   uint64_t lo, hi;
 };
@@ -38,17 +40,23 @@ template <class F>
 void visit_size(DType t, F&& f) {
   if (t == DType::string) return f.template operator()<std::string>();
   switch (size_of(t)) {
-    case 1: return f.template operator()<uint8_t>();
-    case 2: return f.template operator()<uint16_t>();
-    case 4: return f.template operator()<uint32_t>();
-    case 8: return f.template operator()<uint64_t>();
-    case 16: return f.template operator()<Bytes16>();
-    default: unsupported_type(t);
+    case 1:
+      return f.template operator()<uint8_t>();
+    case 2:
+      return f.template operator()<uint16_t>();
+    case 4:
+      return f.template operator()<uint32_t>();
+    case 8:
+      return f.template operator()<uint64_t>();
+    case 16:
+      return f.template operator()<Bytes16>();
+    default:
+      unsupported_type(t);
   }
 }
 
-// The type that a reference computes in: double for every float (so that the oracle is better than what it checks),
-// the type itself for integers.
+// The type that a reference computes in: double for every float (so that the oracle is better than what it
+// checks), the type itself for integers.
 template <class T>
 using Wide = std::conditional_t<std::is_integral_v<T>, T, double>;
 
@@ -70,7 +78,8 @@ inline T narrow(W x) {
   }
 }
 
-// ---- shapes ------------------------------------------------------------------------------------------------------
+// ---- shapes
+// ------------------------------------------------------------------------------------------------------
 
 // axis in [-rank, rank) -> [0, rank); otherwise Error{invalid} naming `what`.
 int normalize_axis(int64_t axis, int rank, std::string_view what = "axis");
@@ -80,7 +89,8 @@ std::vector<int> normalize_axes(const Dims& axes, int rank, std::string_view wha
 // NumPy broadcasting. Error{invalid} naming both shapes.
 Dims broadcast_dims(const Dims& a, const Dims& b);
 SymDims broadcast_dims(const SymDims& a, const SymDims& b);
-// Strides, in elements, with which a tensor of dims `from` is read when broadcast to `to`: 0 along broadcast axes.
+// Strides, in elements, with which a tensor of dims `from` is read when broadcast to `to`: 0 along broadcast
+// axes.
 Dims broadcast_strides(const Dims& from, const Dims& to);
 
 // Walks a row-major index space, keeping one running offset per operand.
@@ -112,13 +122,14 @@ class NdIndex {
   bool done_ = false;
 };
 
-// ---- inference helpers ---------------------------------------------------------------------------------------------
+// ---- inference helpers
+// ---------------------------------------------------------------------------------------------
 
-void infer_same_as_first(InferContext& c);  // one output like input 0
-void infer_broadcast(InferContext& c);      // dtype of input 0, shapes broadcast over all inputs
-void infer_broadcast_bool(InferContext& c); // the same with dtype bool
+void infer_same_as_first(InferContext& c);   // one output like input 0
+void infer_broadcast(InferContext& c);       // dtype of input 0, shapes broadcast over all inputs
+void infer_broadcast_bool(InferContext& c);  // the same with dtype bool
 Fact with_dtype(Fact f, DType t);
-Dim mul(Dim a, Dim b);                      // known if both are
+Dim mul(Dim a, Dim b);  // known if both are
 Dim product(std::span<const Dim> dims);
 
 }  // namespace skyline::ops

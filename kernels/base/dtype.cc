@@ -45,9 +45,15 @@ constexpr const Row& row(DType t) {
 
 }  // namespace
 
-std::string_view name(DType t) noexcept { return row(t).name; }
-size_t size_of(DType t) noexcept { return row(t).bytes; }
-int storage_bits(DType t) noexcept { return row(t).bits; }
+std::string_view name(DType t) noexcept {
+  return row(t).name;
+}
+size_t size_of(DType t) noexcept {
+  return row(t).bytes;
+}
+int storage_bits(DType t) noexcept {
+  return row(t).bits;
+}
 
 DType dtype_from_name(std::string_view s) noexcept {
   for (const Row& r : kRows) {

@@ -12,8 +12,8 @@ uint16_t f32_to_f16_bits(float x) noexcept {
   const uint32_t mag = u & 0x7fffffff;
   if (mag > 0x7f800000) return static_cast<uint16_t>(sign | 0x7e00 | ((mag >> 13) & 0x3ff));
   if (mag >= 0x477ff000) return static_cast<uint16_t>(sign | 0x7c00);  // rounds to 65536 or is infinite
-  if (mag < 0x38800000) {                                             // subnormal or zero in binary16
-    const float scaled = std::bit_cast<float>(mag) * 16777216.0f;     // 2^24: units of the last place
+  if (mag < 0x38800000) {                                              // subnormal or zero in binary16
+    const float scaled = std::bit_cast<float>(mag) * 16777216.0f;      // 2^24: units of the last place
     return static_cast<uint16_t>(sign | static_cast<uint32_t>(std::nearbyint(scaled)));
   }
   const uint32_t rebiased = mag - 0x38000000;
@@ -40,11 +40,16 @@ struct Format {
 };
 constexpr Format format(DType t) {
   switch (t) {
-    case DType::f8e4m3fn: return {4, 3, 7, false, true, false};
-    case DType::f8e4m3fnuz: return {4, 3, 8, false, true, true};
-    case DType::f8e5m2: return {5, 2, 15, true, true, false};
-    case DType::f8e5m2fnuz: return {5, 2, 16, false, true, true};
-    default: return {2, 1, 1, false, false, false};  // f4e2m1
+    case DType::f8e4m3fn:
+      return {4, 3, 7, false, true, false};
+    case DType::f8e4m3fnuz:
+      return {4, 3, 8, false, true, true};
+    case DType::f8e5m2:
+      return {5, 2, 15, true, true, false};
+    case DType::f8e5m2fnuz:
+      return {5, 2, 16, false, true, true};
+    default:
+      return {2, 1, 1, false, false, false};  // f4e2m1
   }
 }
 
@@ -52,8 +57,8 @@ float e8m0_to_f32(uint8_t bits) {
   return bits == 0xff ? std::numeric_limits<float>::quiet_NaN() : std::ldexp(1.0f, bits - 127);
 }
 
-// Round half up in the exponent, as ONNX's default round mode "up" for f8e8m0 casts is handled by the caller; this is
-// round to nearest power of two, ties upward.
+// Round half up in the exponent, as ONNX's default round mode "up" for f8e8m0 casts is handled by the caller;
+// this is round to nearest power of two, ties upward.
 uint8_t f32_to_e8m0(float x, bool saturate) {
   const uint32_t u = std::bit_cast<uint32_t>(std::fabs(x));
   if (u > 0x7f800000) return 0xff;
@@ -94,22 +99,21 @@ uint8_t f32_to_small_bits(DType t, float x, bool saturate) noexcept {
   const int sign_bit = 1 << (f.exponent_bits + f.mantissa_bits);
   const bool negative = std::signbit(x);
   const uint8_t sign = negative ? static_cast<uint8_t>(sign_bit) : 0;
-  const int top = f.unsigned_zero ? sign_bit - 1                                     // all codes are finite
+  const int top = f.unsigned_zero  ? sign_bit - 1  // all codes are finite
                   : f.has_infinity ? (((1 << f.exponent_bits) - 1) << f.mantissa_bits) - 1
                   : f.has_nan      ? sign_bit - 2
                                    : sign_bit - 1;
   const uint8_t nan = f.unsigned_zero ? 0x80 : static_cast<uint8_t>(sign | (sign_bit - 1));
   if (std::isnan(x)) return f.has_nan ? nan : sign;  // f4e2m1 has no NaN
   const float largest = small_bits_to_f32(t, static_cast<uint8_t>(top));
-  const uint8_t overflow =
-      saturate || !f.has_nan ? static_cast<uint8_t>(sign | top)
-      : f.has_infinity       ? static_cast<uint8_t>(sign | (top + 1))
-                             : nan;
+  const uint8_t overflow = saturate || !f.has_nan ? static_cast<uint8_t>(sign | top)
+                           : f.has_infinity       ? static_cast<uint8_t>(sign | (top + 1))
+                                                  : nan;
   const float a = std::fabs(x);
   if (std::isinf(x)) return overflow;
   int exponent = 0;
-  std::frexp(a, &exponent);                              // a = m * 2^exponent, m in [0.5, 1)
-  exponent = std::max(exponent - 1, 1 - f.bias);         // subnormals share the smallest exponent
+  std::frexp(a, &exponent);                       // a = m * 2^exponent, m in [0.5, 1)
+  exponent = std::max(exponent - 1, 1 - f.bias);  // subnormals share the smallest exponent
   const float unit = std::ldexp(1.0f, exponent - f.mantissa_bits);
   const float rounded = std::nearbyint(a / unit) * unit;  // exact: powers of two
   if (rounded > largest) return overflow;

@@ -21,7 +21,8 @@ uint64_t xcr0() {
   return (uint64_t{hi} << 32) | lo;
 }
 
-// Linux hands out the 8 KiB of tile state only on request, once per process (arch_prctl, XFEATURE_XTILEDATA = 18).
+// Linux hands out the 8 KiB of tile state only on request, once per process (arch_prctl, XFEATURE_XTILEDATA =
+// 18).
 bool amx_permitted() {
   constexpr int kArchReqXcompPerm = 0x1023, kXtileData = 18;
   return syscall(SYS_arch_prctl, kArchReqXcompPerm, kXtileData) == 0;
@@ -62,7 +63,9 @@ IsaSet detect() {
   return set;
 }
 #else
-IsaSet detect() { return kIsaNone; }
+IsaSet detect() {
+  return kIsaNone;
+}
 #endif
 
 struct Level {
@@ -74,7 +77,8 @@ constexpr IsaSet kUpToAvx2 = kIsaSse2 | kIsaAvx2;
 constexpr IsaSet kUpToAvx512 = kUpToAvx2 | kIsaAvx512;
 constexpr IsaSet kUpToVnni = kUpToAvx512 | kIsaVnni | kIsaAvxVnni;
 constexpr IsaSet kUpToFp16 = kUpToVnni | kIsaBf16 | kIsaFp16;
-constexpr Level kLevels[] = {  // highest first within an architecture
+constexpr Level kLevels[] = {
+    // highest first within an architecture
     {"amx", kIsaAmxInt8 | kIsaAmxBf16, kUpToFp16 | kIsaAmxInt8 | kIsaAmxBf16},
     {"avx512_fp16", kIsaFp16, kUpToFp16},
     {"avx512_vnni", kIsaVnni, kUpToVnni},
@@ -89,10 +93,10 @@ struct Bit {
   IsaSet bit;
   std::string_view name;
 };
-constexpr Bit kBits[] = {{kIsaSse2, "sse2"},         {kIsaAvx2, "avx2"},       {kIsaAvx512, "avx512"},
-                         {kIsaVnni, "vnni"},         {kIsaAvxVnni, "avx_vnni"}, {kIsaBf16, "bf16"},
-                         {kIsaFp16, "fp16"},         {kIsaAmxInt8, "amx_int8"}, {kIsaAmxBf16, "amx_bf16"},
-                         {kIsaNeon, "neon"},         {kIsaDotprod, "dotprod"}, {kIsaNeonFp16, "neon_fp16"}};
+constexpr Bit kBits[] = {{kIsaSse2, "sse2"}, {kIsaAvx2, "avx2"},        {kIsaAvx512, "avx512"},
+                         {kIsaVnni, "vnni"}, {kIsaAvxVnni, "avx_vnni"}, {kIsaBf16, "bf16"},
+                         {kIsaFp16, "fp16"}, {kIsaAmxInt8, "amx_int8"}, {kIsaAmxBf16, "amx_bf16"},
+                         {kIsaNeon, "neon"}, {kIsaDotprod, "dotprod"},  {kIsaNeonFp16, "neon_fp16"}};
 
 }  // namespace
 

@@ -8,7 +8,9 @@ namespace skyline::kernels {
 
 inline constexpr size_t kAlignment = 64;
 
-constexpr size_t align_up(size_t n, size_t a = kAlignment) { return (n + a - 1) / a * a; }
+constexpr size_t align_up(size_t n, size_t a = kAlignment) {
+  return (n + a - 1) / a * a;
+}
 
 struct AlignedFree {
   size_t mapped = 0;  // bytes if it came from mmap, else 0

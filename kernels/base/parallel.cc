@@ -9,7 +9,9 @@ namespace {
 thread_local int t_index = 0;
 }
 
-int parallel_index() noexcept { return t_index; }
+int parallel_index() noexcept {
+  return t_index;
+}
 
 void parallel_for_raw(int threads, int64_t n, int64_t grain, RangeBody body, void* self) noexcept {
   if (n <= 0) return;

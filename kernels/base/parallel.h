@@ -5,10 +5,10 @@
 
 namespace skyline::kernels {
 
-// Calls body(begin, end) over [0, n) cut into at most `threads` contiguous ranges whose bounds are multiples of `grain`,
-// each range once, from OpenMP's pool; returns when all are done. Runs on the calling thread when threads <= 1 or
-// n <= grain. body must be noexcept and must not depend on how the range was cut: results are the same bits for any
-// number of threads. No allocation: body is passed by reference.
+// Calls body(begin, end) over [0, n) cut into at most `threads` contiguous ranges whose bounds are multiples
+// of `grain`, each range once, from OpenMP's pool; returns when all are done. Runs on the calling thread when
+// threads <= 1 or n <= grain. body must be noexcept and must not depend on how the range was cut: results are
+// the same bits for any number of threads. No allocation: body is passed by reference.
 using RangeBody = void (*)(void* self, int64_t begin, int64_t end);
 void parallel_for_raw(int threads, int64_t n, int64_t grain, RangeBody body, void* self) noexcept;
 
@@ -25,7 +25,8 @@ void parallel_for(int threads, int64_t n, int64_t grain, F&& body) noexcept {
       const_cast<void*>(static_cast<const void*>(&body)));
 }
 
-// Index of the calling thread inside the innermost parallel_for, 0 outside: for per-thread scratch. < threads.
+// Index of the calling thread inside the innermost parallel_for, 0 outside: for per-thread scratch. <
+// threads.
 int parallel_index() noexcept;
 
 }  // namespace skyline::kernels

@@ -1,9 +1,9 @@
 #pragma once
 // For *.isa.cc and *_avx2.cc-like files only: the SIMD vocabulary of the level that the file is compiled for.
-// Such a file defines one externally visible symbol, a constinit table or row in namespace skyline::kernels with the
-// level in its name (SKYLINE_TAGGED(eltwise) -> eltwise_avx2). All else in it is in an anonymous namespace or a
-// template over an arch-tagged type, and it uses no std containers, algorithms or exceptions: the linker may hand a
-// weak symbol compiled for AVX-512 to every CPU. .ci/run checks this with nm.
+// Such a file defines one externally visible symbol, a constinit table or row in namespace skyline::kernels
+// with the level in its name (SKYLINE_TAGGED(eltwise) -> eltwise_avx2). All else in it is in an anonymous
+// namespace or a template over an arch-tagged type, and it uses no std containers, algorithms or exceptions:
+// the linker may hand a weak symbol compiled for AVX-512 to every CPU. .ci/run checks this with nm.
 #include <xsimd/xsimd.hpp>
 
 #ifndef SKYLINE_ARCH

@@ -6,16 +6,26 @@ namespace skyline {
 
 std::string_view name(Code c) noexcept {
   switch (c) {
-    case Code::ok: return "OK";
-    case Code::parse: return "PARSE";
-    case Code::invalid: return "INVALID";
-    case Code::unsupported: return "UNSUPPORTED";
-    case Code::limit: return "LIMIT";
-    case Code::io: return "IO";
-    case Code::input: return "INPUT";
-    case Code::oom: return "OOM";
-    case Code::internal: return "INTERNAL";
-    case Code::cancelled: return "CANCELLED";
+    case Code::ok:
+      return "OK";
+    case Code::parse:
+      return "PARSE";
+    case Code::invalid:
+      return "INVALID";
+    case Code::unsupported:
+      return "UNSUPPORTED";
+    case Code::limit:
+      return "LIMIT";
+    case Code::io:
+      return "IO";
+    case Code::input:
+      return "INPUT";
+    case Code::oom:
+      return "OOM";
+    case Code::internal:
+      return "INTERNAL";
+    case Code::cancelled:
+      return "CANCELLED";
   }
   return "UNKNOWN";
 }

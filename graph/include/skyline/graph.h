@@ -1,5 +1,6 @@
 #pragma once
-// The intermediate representation: a directed acyclic graph of nodes over values. Not thread-safe while it is changed.
+// The intermediate representation: a directed acyclic graph of nodes over values. Not thread-safe while it is
+// changed.
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -61,19 +62,19 @@ struct Fact {
     return f;
   }
   int rank() const { return static_cast<int>(dims.size()); }  // only if ranked
-  bool is_static() const;                                      // a tensor with dtype and every dim known
-  Dims static_dims() const;                                    // only if is_static()
-  int64_t elements() const;                                    // -1 unless every dim is known
-  int64_t bytes() const;                                       // -1 unless is_static()
+  bool is_static() const;                                     // a tensor with dtype and every dim known
+  Dims static_dims() const;                                   // only if is_static()
+  int64_t elements() const;                                   // -1 unless every dim is known
+  int64_t bytes() const;                                      // -1 unless is_static()
 };
 
 // An attribute's value. Graphs (bodies of If, Loop, Scan) are shared and immutable once attached.
 using GraphPtr = std::shared_ptr<const Graph>;
-using AttrValue = std::variant<int64_t, float, std::string, Tensor, GraphPtr, std::vector<int64_t>, std::vector<float>,
-                               std::vector<std::string>, std::vector<Tensor>>;
+using AttrValue = std::variant<int64_t, float, std::string, Tensor, GraphPtr, std::vector<int64_t>,
+                               std::vector<float>, std::vector<std::string>, std::vector<Tensor>>;
 
-// A small name -> value map in insertion order. Getters without a fallback throw Error{invalid} naming the attribute
-// when it is missing; all throw Error{invalid} when it is of another type.
+// A small name -> value map in insertion order. Getters without a fallback throw Error{invalid} naming the
+// attribute when it is missing; all throw Error{invalid} when it is of another type.
 class Attrs {
  public:
   Attrs() = default;
@@ -104,9 +105,10 @@ class Attrs {
   std::vector<std::pair<std::string, AttrValue>> items_;
 };
 
-// A computation. Inputs and outputs may hold kNoValue where the operator allows an omission; trailing omissions are
-// trimmed. The bodies of If, Loop and Scan are closed graphs: what they use of the outer graph is passed in as extra
-// trailing inputs of the node and, in the same order, of every body (see graph/ops/control.cc).
+// A computation. Inputs and outputs may hold kNoValue where the operator allows an omission; trailing
+// omissions are trimmed. The bodies of If, Loop and Scan are closed graphs: what they use of the outer graph
+// is passed in as extra trailing inputs of the node and, in the same order, of every body (see
+// graph/ops/control.cc).
 struct Node {
   const OpDef* op = nullptr;
   std::string name;
@@ -136,12 +138,13 @@ class Graph {
  public:
   std::string name;
 
-  // Building. Facts of a node's outputs start empty: infer_node() or infer_graph() (graph/ir/infer.h) fills them.
+  // Building. Facts of a node's outputs start empty: infer_node() or infer_graph() (graph/ir/infer.h) fills
+  // them.
   ValueId add_input(std::string name, Fact fact);
   ValueId add_constant(std::string name, Tensor tensor);
   ValueId add_value(std::string name);  // produced by a node that comes later
-  NodeId add_node(const OpDef& op, std::string name, std::vector<ValueId> inputs, std::vector<ValueId> outputs,
-                  Attrs attrs = {});
+  NodeId add_node(const OpDef& op, std::string name, std::vector<ValueId> inputs,
+                  std::vector<ValueId> outputs, Attrs attrs = {});
   void add_output(ValueId v, std::string as_name);
 
   // Reading.
@@ -150,7 +153,7 @@ class Graph {
   bool alive(NodeId id) const { return nodes_[static_cast<size_t>(id)].op != nullptr; }
   const ValueInfo& value(ValueId id) const { return values_[static_cast<size_t>(id)]; }
   ValueInfo& value(ValueId id) { return values_[static_cast<size_t>(id)]; }
-  size_t node_slots() const { return nodes_.size(); }    // dead ones included; ids are below
+  size_t node_slots() const { return nodes_.size(); }  // dead ones included; ids are below
   size_t value_slots() const { return values_.size(); }
   size_t node_count() const { return live_nodes_; }
   const std::vector<ValueId>& inputs() const { return inputs_; }
@@ -165,8 +168,8 @@ class Graph {
   size_t use_count(ValueId id) const;
   bool is_output(ValueId id) const;
   bool is_input(ValueId id) const;
-  // Live nodes, producers before consumers; stable: ties in order of creation. Throws Error{invalid} naming the nodes
-  // of a cycle.
+  // Live nodes, producers before consumers; stable: ties in order of creation. Throws Error{invalid} naming
+  // the nodes of a cycle.
   std::vector<NodeId> order() const;
 
   // Changing.

@@ -18,7 +18,8 @@ using Dims = std::vector<int64_t>;
 
 inline constexpr int kMaxRank = 64;
 
-// Product of the dims; throws Error{invalid} on a negative dim or an overflow of int64, Error{limit} above kMaxRank.
+// Product of the dims; throws Error{invalid} on a negative dim or an overflow of int64, Error{limit} above
+// kMaxRank.
 int64_t element_count(const Dims& dims);
 // Bytes of such a tensor in memory; the same errors.
 int64_t byte_count(DType dtype, const Dims& dims);
@@ -27,14 +28,16 @@ std::string to_string(const Dims& dims);
 // Row-major strides in elements; a zero-size dim counts as 1.
 Dims row_major_strides(const Dims& dims);
 
-// A dense row-major tensor: dtype, dims and shared storage. Copying shares the bytes. Whoever fills a tensor does so
-// before sharing it: mutable_* on shared storage is the caller's responsibility.
+// A dense row-major tensor: dtype, dims and shared storage. Copying shares the bytes. Whoever fills a tensor
+// does so before sharing it: mutable_* on shared storage is the caller's responsibility.
 class Tensor {
  public:
   Tensor() = default;
-  // Allocates. Numeric contents are uninitialized, strings empty. Throws Error{oom}, and what byte_count throws.
+  // Allocates. Numeric contents are uninitialized, strings empty. Throws Error{oom}, and what byte_count
+  // throws.
   Tensor(DType dtype, Dims dims);
-  // Memory that somebody else owns; `owner` is kept alive with the tensor. Any alignment of T itself is enough.
+  // Memory that somebody else owns; `owner` is kept alive with the tensor. Any alignment of T itself is
+  // enough.
   static Tensor view(DType dtype, Dims dims, const void* data, std::shared_ptr<const void> owner = nullptr);
   static Tensor zeros(DType dtype, Dims dims);
   template <class T>
@@ -57,7 +60,8 @@ class Tensor {
 
   const void* raw() const { return data_; }
   void* mutable_raw() { return const_cast<void*>(data_); }
-  // Typed access; throws Error{internal} when T is not the dtype. The 4- and 2-bit ints are int8_t / uint8_t here.
+  // Typed access; throws Error{internal} when T is not the dtype. The 4- and 2-bit ints are int8_t / uint8_t
+  // here.
   template <class T>
   const T* data() const {
     check_type(kDTypeOf<T>);
@@ -100,15 +104,16 @@ template <class T>
 Tensor Tensor::of(Dims dims, const std::vector<T>& values) {
   Tensor t(kDTypeOf<T>, std::move(dims));
   if (t.size() != static_cast<int64_t>(values.size())) {
-    throw Error(Code::invalid, "tensor of " + to_string(t.dims()) + " given " + std::to_string(values.size()) + " values");
+    throw Error(Code::invalid,
+                "tensor of " + to_string(t.dims()) + " given " + std::to_string(values.size()) + " values");
   }
   T* out = t.mutable_data<T>();
   for (size_t i = 0; i < values.size(); ++i) out[i] = values[i];
   return t;
 }
 
-// What an edge carries: nothing (an empty optional), a tensor, or a sequence of values. A filled optional is its
-// content. Cheap to copy: contents are shared.
+// What an edge carries: nothing (an empty optional), a tensor, or a sequence of values. A filled optional is
+// its content. Cheap to copy: contents are shared.
 class Value {
  public:
   Value() = default;

@@ -1,5 +1,6 @@
 #pragma once
-// Element types. The numbers are those of ONNX TensorProto.DataType, so that files and C callers agree with us.
+// Element types. The numbers are those of ONNX TensorProto.DataType, so that files and C callers agree with
+// us.
 #include <cstddef>
 #include <cstdint>
 #include <string_view>
@@ -41,8 +42,8 @@ std::string_view name(DType t) noexcept;
 // Inverse of name(); also takes the usual long forms ("float32", "float", "int8"). undefined if unknown.
 DType dtype_from_name(std::string_view s) noexcept;
 
-// Bytes of one element in memory. In memory the 4- and 2-bit types take one byte per element, sign-extended where
-// signed; they are packed only in files. string is sizeof(std::string). 0 for undefined.
+// Bytes of one element in memory. In memory the 4- and 2-bit types take one byte per element, sign-extended
+// where signed; they are packed only in files. string is sizeof(std::string). 0 for undefined.
 size_t size_of(DType t) noexcept;
 // Bits of one element in a file: 4 and 2 for the sub-byte types, else 8 * size_of.
 int storage_bits(DType t) noexcept;
@@ -55,13 +56,19 @@ constexpr bool is_small_float(DType t) {  // 8 bits and fewer
          t == DType::f8e8m0 || t == DType::f4e2m1;
 }
 constexpr bool is_signed_int(DType t) {
-  return t == DType::i8 || t == DType::i16 || t == DType::i32 || t == DType::i64 || t == DType::i4 || t == DType::i2;
+  return t == DType::i8 || t == DType::i16 || t == DType::i32 || t == DType::i64 || t == DType::i4 ||
+         t == DType::i2;
 }
 constexpr bool is_unsigned_int(DType t) {
-  return t == DType::u8 || t == DType::u16 || t == DType::u32 || t == DType::u64 || t == DType::u4 || t == DType::u2;
+  return t == DType::u8 || t == DType::u16 || t == DType::u32 || t == DType::u64 || t == DType::u4 ||
+         t == DType::u2;
 }
-constexpr bool is_int(DType t) { return is_signed_int(t) || is_unsigned_int(t); }
-constexpr bool is_complex(DType t) { return t == DType::c64 || t == DType::c128; }
+constexpr bool is_int(DType t) {
+  return is_signed_int(t) || is_unsigned_int(t);
+}
+constexpr bool is_complex(DType t) {
+  return t == DType::c64 || t == DType::c128;
+}
 
 // The C++ type of an element, to DType. f16, bf16 and the small floats: see half.h.
 template <class T>

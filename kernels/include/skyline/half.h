@@ -1,6 +1,7 @@
 #pragma once
-// 16-bit and smaller floats: storage types that convert to and from f32, rounding to nearest even as IEEE 754 and the
-// OCP 8-bit format do. No arithmetic: compute in f32. One struct per DType so that templates can dispatch on them.
+// 16-bit and smaller floats: storage types that convert to and from f32, rounding to nearest even as IEEE 754
+// and the OCP 8-bit format do. No arithmetic: compute in f32. One struct per DType so that templates can
+// dispatch on them.
 #include <bit>
 #include <cstdint>
 
@@ -17,9 +18,12 @@ inline uint16_t f32_to_bf16_bits(float x) noexcept {
   if ((u & 0x7fffffffu) > 0x7f800000u) return static_cast<uint16_t>((u >> 16) | 0x40);  // quiet the NaN
   return static_cast<uint16_t>((u + 0x7fff + ((u >> 16) & 1)) >> 16);
 }
-inline float bf16_bits_to_f32(uint16_t h) noexcept { return std::bit_cast<float>(uint32_t{h} << 16); }
+inline float bf16_bits_to_f32(uint16_t h) noexcept {
+  return std::bit_cast<float>(uint32_t{h} << 16);
+}
 
-// 8-bit and 4-bit floats. saturate: overflow gives the largest finite value instead of NaN / infinity (ONNX Cast).
+// 8-bit and 4-bit floats. saturate: overflow gives the largest finite value instead of NaN / infinity (ONNX
+// Cast).
 uint8_t f32_to_small_bits(DType t, float x, bool saturate) noexcept;
 float small_bits_to_f32(DType t, uint8_t bits) noexcept;
 

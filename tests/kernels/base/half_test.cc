@@ -20,12 +20,12 @@ TEST_CASE("every binary16 value survives the trip through f32") {
 }
 
 TEST_CASE("binary16 rounds to nearest even and overflows to infinity") {
-  CHECK(f32_to_f16_bits(1.0f + 0x1p-11f) == 0x3c00);             // tie to even, down
-  CHECK(f32_to_f16_bits(1.0f + 3 * 0x1p-11f) == 0x3c02);         // tie to even, up
+  CHECK(f32_to_f16_bits(1.0f + 0x1p-11f) == 0x3c00);      // tie to even, down
+  CHECK(f32_to_f16_bits(1.0f + 3 * 0x1p-11f) == 0x3c02);  // tie to even, up
   CHECK(f32_to_f16_bits(65504.0f) == 0x7bff);
   CHECK(f32_to_f16_bits(65519.9f) == 0x7bff);
   CHECK(f32_to_f16_bits(65520.0f) == 0x7c00);
-  CHECK(f32_to_f16_bits(0x1p-25f) == 0);                         // tie with zero: even
+  CHECK(f32_to_f16_bits(0x1p-25f) == 0);  // tie with zero: even
   CHECK(f32_to_f16_bits(0x1.8p-25f) == 1);
   CHECK(f32_to_f16_bits(-0.0f) == 0x8000);
 }
@@ -38,7 +38,8 @@ TEST_CASE("bfloat16 rounds to nearest even") {
 }
 
 TEST_CASE("every small float survives the trip through f32, and overflow saturates on request") {
-  for (DType t : {DType::f8e4m3fn, DType::f8e4m3fnuz, DType::f8e5m2, DType::f8e5m2fnuz, DType::f8e8m0, DType::f4e2m1}) {
+  for (DType t :
+       {DType::f8e4m3fn, DType::f8e4m3fnuz, DType::f8e5m2, DType::f8e5m2fnuz, DType::f8e8m0, DType::f4e2m1}) {
     CAPTURE(name(t));
     for (int bits = 0; bits < (t == DType::f4e2m1 ? 16 : 256); ++bits) {
       const float f = small_bits_to_f32(t, static_cast<uint8_t>(bits));
