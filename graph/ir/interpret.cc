@@ -54,4 +54,8 @@ std::vector<Value> interpret(const Graph& g, std::span<const Value> inputs, cons
   return results;
 }
 
+std::vector<Value> run_body(const Graph& body, std::span<const Value> inputs, const EvalLimits& limits) {
+  return limits.run_body ? limits.run_body(body, inputs) : interpret(body, inputs, limits);
+}
+
 }  // namespace skyline
