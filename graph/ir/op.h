@@ -16,6 +16,8 @@ namespace skyline {
 struct EvalLimits {
   int64_t max_bytes = int64_t{1} << 36;  // of one allocation
   std::function<void()> check;           // called now and then in long work (loops); may throw
+  // Runs a body of If, Loop or Scan; null: interpret(). The engine runs a compiled plan of the body here.
+  std::function<std::vector<Value>(const Graph& body, std::span<const Value> inputs)> run_body;
 };
 
 // Shape and type inference of one node. Inputs are facts, plus tensors where they are constant.
