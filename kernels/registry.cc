@@ -10,11 +10,10 @@ using namespace kernels;
 
 constexpr const KernelInfo* kAll[] = {
 #if defined(__x86_64__)
-    &gemm_f32_avx512,
-    &gemm_f32_avx2,
-    &gemm_f32_sse2,
+    &gemm_f32_avx512, &gemm_f32_avx2, &gemm_f32_sse2, &gemm_i16_avx512, &gemm_i16_avx2, &gemm_i16_sse2,
 #elif defined(__aarch64__)
     &gemm_f32_neon,
+    &gemm_i16_neon,
 #endif
 };
 

@@ -1,6 +1,9 @@
 #pragma once
-// What may happen to a tile of C before it leaves the cache.
+// What may happen to a tile of C before it leaves the cache, in this order: bias, residual, activation; for
+// integer kernels bias, then scaling or rounding to the output's type.
 #include <cstdint>
+
+#include "skyline/dtype.h"
 
 namespace skyline::kernels {
 
@@ -21,6 +24,25 @@ enum class Act : uint8_t {
 struct Activation {
   Act fn = Act::none;
   float a = 0, b = 0;
+};
+
+// All pointers are optional and borrowed; strides are in elements. A value-initialized Epilogue stores plain
+// C.
+struct Epilogue {
+  // f32 kernels.
+  const float* bias_n = nullptr;    // one per column
+  const float* bias_m = nullptr;    // one per row
+  const float* residual = nullptr;  // m x n, added before the activation; may be C itself
+  int64_t ldr = 0;                  // elements between rows of residual
+  int64_t stride_r = 0;             // and between its batch entries
+  Activation act;                   // also used by integer kernels that store f32
+
+  // Integer kernels, by the type of C. i32: acc + bias. f32: act((acc + bias) * scale_n[j] + bias_n[j]). u8
+  // and i8: saturate(round_half_even((acc + bias) * scale_n[j]) + zero_point), all in f32 as ONNX
+  // QLinearConv's reference.
+  const int32_t* bias_i32 = nullptr;  // one per column
+  const float* scale_n = nullptr;     // one per column; required unless C is i32
+  int32_t zero_point = 0;
 };
 
 }  // namespace skyline::kernels

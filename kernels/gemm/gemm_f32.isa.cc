@@ -1,6 +1,5 @@
 // The f32 micro-kernel, one body for every ISA level; the contract is in tile.h.
-#include "kernels/base/partial.h"
-#include "kernels/base/simd.h"
+#include "kernels/gemm/activate.h"
 #include "kernels/gemm/tile.h"
 
 namespace skyline::kernels {
@@ -26,14 +25,13 @@ constexpr std::string_view kName = "gemm_f32_sse2_4x8";
 constexpr IsaSet kNeeds = kIsaSse2;
 #endif
 
-// max(lo, x) and min(hi, x) in this order of operands keep a NaN in x (x86 returns the second operand).
 template <int M, int NV>
-inline void clip(F32 (&acc)[M][NV], float lo, float hi) {
+inline void clip_all(F32 (&acc)[M][NV], float lo, float hi) {
   const F32 vlo(lo), vhi(hi);
 #pragma GCC unroll 16
   for (int i = 0; i < M; ++i) {
 #pragma GCC unroll 2
-    for (int j = 0; j < NV; ++j) acc[i][j] = xsimd::min(vhi, xsimd::max(vlo, acc[i][j]));
+    for (int j = 0; j < NV; ++j) acc[i][j] = clip(acc[i][j], vlo, vhi);
   }
 }
 
@@ -48,50 +46,53 @@ inline void add_rows(F32 (&acc)[M][NV], const float* p, int64_t ld, int last) {
 }
 
 template <int M, int NV>
-inline void epilogue(F32 (&acc)[M][NV], const GemmTile& t, int last) {
-  if (t.bias_n) {
+inline void epilogue(F32 (&acc)[M][NV], const Epilogue& e, int last) {
+  if (e.bias_n) {
     F32 bias[NV];
 #pragma GCC unroll 2
-    for (int j = 0; j < NV - 1; ++j) bias[j] = F32::load_unaligned(t.bias_n + j * kLanes);
-    bias[NV - 1] = load_first(t.bias_n + (NV - 1) * kLanes, last);
+    for (int j = 0; j < NV - 1; ++j) bias[j] = F32::load_unaligned(e.bias_n + j * kLanes);
+    bias[NV - 1] = load_first(e.bias_n + (NV - 1) * kLanes, last);
 #pragma GCC unroll 16
     for (int i = 0; i < M; ++i) {
 #pragma GCC unroll 2
       for (int j = 0; j < NV; ++j) acc[i][j] += bias[j];
     }
   }
-  if (t.bias_m) {
+  if (e.bias_m) {
 #pragma GCC unroll 16
     for (int i = 0; i < M; ++i) {
 #pragma GCC unroll 2
-      for (int j = 0; j < NV; ++j) acc[i][j] += F32(t.bias_m[i]);
+      for (int j = 0; j < NV; ++j) acc[i][j] += F32(e.bias_m[i]);
     }
   }
-  if (t.residual) add_rows<M, NV>(acc, t.residual, t.ldr, last);
-  if (t.act.fn == Act::relu) {
-    clip<M, NV>(acc, 0.0f, __builtin_inff());
-  } else if (t.act.fn == Act::clip) {
-    clip<M, NV>(acc, t.act.a, t.act.b);
+  if (e.residual) add_rows<M, NV>(acc, e.residual, e.ldr, last);
+  if (e.act.fn == Act::relu) {
+    clip_all<M, NV>(acc, 0.0f, __builtin_inff());
+  } else if (e.act.fn == Act::clip) {
+    clip_all<M, NV>(acc, e.act.a, e.act.b);
   }
 }
 
 template <int M, int NV>
 void tile(const GemmTile& t) noexcept {
   const int last = static_cast<int>(t.n) - (NV - 1) * kLanes;  // columns in the last vector
+  const int64_t ldc = t.c_stride / 4;
+  auto* c = static_cast<float*>(t.c);
   F32 acc[M][NV];
 #pragma GCC unroll 16
   for (int i = 0; i < M; ++i) {
 #pragma GCC unroll 2
     for (int j = 0; j < NV; ++j) acc[i][j] = F32(0.0f);
   }
-  if (t.accumulate) add_rows<M, NV>(acc, t.c, t.ldc, last);
-  const float* b = t.b;
-  const float* const* rows = t.a;
+  if (t.accumulate) add_rows<M, NV>(acc, c, ldc, last);
+  auto* b = static_cast<const float*>(t.b);
+  const int64_t ldb = t.b_stride / 4, steps = t.steps;
+  auto* rows = reinterpret_cast<const float* const*>(t.a);
   for (int64_t tap = 0; tap < t.taps; ++tap, rows += M) {
     const float* a[M];
 #pragma GCC unroll 16
     for (int i = 0; i < M; ++i) a[i] = rows[i];
-    for (int64_t k = 0; k < t.k; ++k, b += t.ldb) {
+    for (int64_t k = 0; k < steps; ++k, b += ldb) {
       F32 vb[NV];
 #pragma GCC unroll 2
       for (int j = 0; j < NV; ++j) vb[j] = F32::load_unaligned(b + j * kLanes);
@@ -99,19 +100,21 @@ void tile(const GemmTile& t) noexcept {
       for (int i = 0; i < M; ++i) {
         const F32 va(a[i][k]);
 #pragma GCC unroll 2
-        for (int j = 0; j < NV; ++j) acc[i][j] = xsimd::fma(va, vb[j], acc[i][j]);
+        for (int j = 0; j < NV; ++j) acc[i][j] = mul_add(va, vb[j], acc[i][j]);
       }
     }
   }
-  epilogue<M, NV>(acc, t, last);
+  epilogue<M, NV>(acc, t.epilogue, last);
 #pragma GCC unroll 16
   for (int i = 0; i < M; ++i) {
 #pragma GCC unroll 2
-    for (int j = 0; j < NV - 1; ++j) acc[i][j].store_unaligned(t.c + i * t.ldc + j * kLanes);
-    store_first(t.c + i * t.ldc + (NV - 1) * kLanes, acc[i][NV - 1], last);
+    for (int j = 0; j < NV - 1; ++j) acc[i][j].store_unaligned(c + i * ldc + j * kLanes);
+    store_first(c + i * ldc + (NV - 1) * kLanes, acc[i][NV - 1], last);
   }
+  if (t.epilogue.act.fn > Act::clip) activate_rows(t.epilogue.act, c, ldc, M, t.n);
 }
 
+constexpr int kNr = kNv * kLanes;
 using TileFn = void (*)(const GemmTile&) noexcept;
 struct Table {
   TileFn fn[kMr][kNv];
@@ -139,7 +142,8 @@ constinit const GemmKernel SKYLINE_TAGGED(gemm_f32) = {
     {.name = kName, .op = "gemm", .needs = kNeeds, .weights = DType::f32, .acc = DType::f32},
     run,
     kMr,
-    kNv* kLanes,
-    kLanes};
+    kNr,
+    kLanes,
+    1};
 
 }  // namespace skyline::kernels

@@ -1,21 +1,27 @@
 #pragma once
-// The micro-kernel contract: one tile of C, m x n with m <= mr and n <= nr, from row pointers into A and one
-// panel of B.
+// The micro-kernel contract: one tile of C, m x n with 1 <= m <= mr and 1 <= n <= nr, from row pointers into
+// A and one panel of B.
 //
-//   for tap in 0..taps, for kk in 0..k:   C[i][j] += A[tap*m + i][kk] * B[(tap*k + kk)*ldb + j]
+//   for tap in 0..taps, for s in 0..steps, for r in 0..kr:
+//     C[i][j] += A[tap*m + i][s*kr + r] * B[(tap*steps + s)][j][r]
 //
-// A:   taps*m row pointers, each to k contiguous elements, any alignment. Dense GEMM has taps = 1; a
-// convolution has one
-//      tap per kernel position, and points taps that fall into the padding at a row of zeros. The kernel
-//      reads exactly k elements of each row.
-// B:   rows of ceil(n / lanes) * lanes elements, ldb apart, any alignment; the caller pads the columns past
-// n, whose
-//      contents do not matter as long as they can be read.
-// C:   the kernel writes exactly m x n elements and never reads C, unless `accumulate` asks to add to it.
-// K:   summed in the order above by one chain of fused multiply-adds per element (multiply then add where the
-// ISA has
-//      no FMA), so the bits of an element depend neither on the tile's shape nor on where the tile lies.
-// Epilogue: in the order bias, residual, activation; runs in registers when the activation is cheap.
+// A step is kr consecutive values of K that one instruction multiplies: 1 f32, or 2 i16. It takes 4 bytes of
+// a row of A and 4 bytes of each column of B, whatever the types, so that packing and drivers need not know
+// them.
+//
+// A:   taps*m row pointers, each to steps*4 bytes, any alignment. Dense GEMM has taps = 1; a convolution has
+// one tap per
+//      kernel position, and points the taps that fall into the padding at a row of zeros. Nothing past them
+//      is read.
+// B:   taps*steps rows of ceil(n / lanes) * lanes columns, b_stride bytes apart, any alignment. Whoever packs
+// pads the
+//      columns past n; what is in them does not matter.
+// C:   exactly m x n elements are written, rows c_stride bytes apart; C is never read unless `accumulate`
+// asks to add to
+//      it (f32 only) or the residual is C.
+// K:   each element is one chain of multiply-adds in the order above (fused where the ISA has FMA), so its
+// bits depend
+//      neither on the tile's shape nor on where the tile lies.
 #include <cstdint>
 
 #include "kernels/gemm/epilogue.h"
@@ -24,29 +30,29 @@
 namespace skyline::kernels {
 
 struct GemmTile {
-  const float* const* a = nullptr;
-  const float* b = nullptr;
-  float* c = nullptr;
-  int64_t k = 0, taps = 1;
-  int64_t ldb = 0, ldc = 0;  // in elements
+  const void* const* a = nullptr;
+  const void* b = nullptr;
+  void* c = nullptr;
+  int64_t steps = 0, taps = 1;
+  int64_t b_stride = 0, c_stride = 0;  // bytes
   int64_t m = 0, n = 0;
-  const float* bias_n = nullptr;    // n values, or null
-  const float* bias_m = nullptr;    // m values, or null
-  const float* residual = nullptr;  // m x n, rows ldr apart, or null; may be c itself
-  int64_t ldr = 0;
-  Activation act;
-  bool accumulate = false;  // start from C instead of from zero
+  bool accumulate = false;
+  DType out = DType::f32;  // of C; integer kernels store i32, f32, u8 or i8
+  Epilogue epilogue;       // its pointers moved to this tile's first row and column
 };
 
 struct GemmKernel : KernelInfo {
   void (*run)(const GemmTile&) noexcept;
-  int mr, nr, lanes;
+  int mr, nr, lanes, kr;
 };
+inline constexpr int kMaxMr = 16;
+inline constexpr int64_t kStepBytes = 4;
 
 #if defined(__x86_64__)
 extern const GemmKernel gemm_f32_avx512, gemm_f32_avx2, gemm_f32_sse2;
+extern const GemmKernel gemm_i16_avx512, gemm_i16_avx2, gemm_i16_sse2;
 #elif defined(__aarch64__)
-extern const GemmKernel gemm_f32_neon;
+extern const GemmKernel gemm_f32_neon, gemm_i16_neon;
 #endif
 
 }  // namespace skyline::kernels

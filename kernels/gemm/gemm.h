@@ -1,0 +1,91 @@
+#pragma once
+// Matrix product with a fused epilogue:  C = epilogue(alpha * op(A) * op(B)),  batched.
+//
+//   prepare once:   GemmPlan plan = gemm_plan({.m = m, .n = n, .k = k, .const_b = true}, isa);
+//                   AlignedBuffer w = aligned_alloc_bytes(plan.packed_b_bytes);
+//                   gemm_pack_b(plan, {.b = weights, .ldb = n}, w.get());
+//   run many times: gemm_run(plan, {.a = x, .lda = k, .b = w.get(), .c = y, .ldc = n, .epilogue = {.bias_n =
+//   bias}},
+//                            workspace, threads);      // workspace: gemm_workspace_bytes(plan, threads)
+//
+// Types: f32 x f32 -> f32; u8|i8 x u8|i8 -> i32, f32, u8 or i8 (see Epilogue), exact in 32-bit integers on
+// every ISA. Results are the same bits for any number of threads. Running allocates nothing and cannot fail.
+// C never overlaps A, B or the workspace; the residual may be C itself. C is never read otherwise (there is
+// no beta: it is the residual).
+#include <cstddef>
+#include <cstdint>
+
+#include "kernels/gemm/epilogue.h"
+#include "kernels/gemm/tile.h"
+#include "skyline/dtype.h"
+#include "skyline/isa.h"
+
+namespace skyline::kernels {
+
+struct GemmProblem {
+  int64_t m = 0, n = 0, k = 0;  // of one product; any may be 0 (k = 0 gives the epilogue of zero)
+  int64_t batch = 1;
+  bool trans_a = false;  // A is stored k x m
+  bool trans_b = false;  // B is stored n x k
+  bool const_b = false;  // B is a weight, packed once by gemm_pack_b; otherwise gemm_run takes B as stored
+  float alpha = 1;       // f32 only
+  DType a = DType::f32, b = DType::f32, c = DType::f32;
+};
+
+// How the loops run: data, so that it can be printed, compared and searched. All in units of elements.
+struct GemmSchedule {
+  int64_t mc = 0;  // rows of A per block: a block of A stays in L2 while the panels of B stream by
+  bool copy_a =
+      false;  // rows of a block are copied to scratch first (transposed, converted, or badly strided A)
+  bool pack_b = false;  // B is packed at every run; otherwise read as stored or packed before
+};
+
+struct GemmPlan {
+  GemmProblem problem;
+  const GemmKernel* kernel = nullptr;
+  GemmSchedule schedule;
+  int64_t steps = 0;          // ceil(k / kernel->kr)
+  int64_t panels = 0;         // ceil(n / kernel->nr)
+  int64_t a_scratch = 0;      // bytes of scratch per thread for a block of A
+  size_t packed_b_bytes = 0;  // of one packed matrix
+};
+
+// Chooses the kernel and the schedule. `forced` (may be null) is a row of op "gemm" to use instead of the
+// default. Throws Error{unsupported} naming the types, if no kernel of `isa` has them; Error{invalid} on a
+// negative size, and Error{limit} if the sizes overflow.
+GemmPlan gemm_plan(const GemmProblem& problem, IsaSet isa, const GemmKernel* forced = nullptr);
+
+struct GemmWeights {
+  const void* b = nullptr;
+  int64_t ldb = 0;                   // elements between stored rows of B
+  const void* zero_point = nullptr;  // integers only: of B's type; null is 0
+  bool zero_point_per_n = false;     // n zero points instead of one
+};
+// Packs one matrix into plan.packed_b_bytes bytes, aligned to 64.
+void gemm_pack_b(const GemmPlan& plan, const GemmWeights& w, std::byte* packed) noexcept;
+
+struct GemmArgs {
+  const void* a = nullptr;
+  int64_t lda = 0;          // elements between stored rows
+  const void* b = nullptr;  // packed if problem.const_b, else as stored
+  int64_t ldb = 0;
+  void* c = nullptr;
+  int64_t ldc = 0;
+  Epilogue epilogue;
+  int32_t a_zero = 0;                 // integers only: the zero point of A,
+  const int32_t* a_zero_m = nullptr;  // or m of them, one per row
+  GemmWeights b_info;                 // integers, B as stored: its zero points (b and ldb here are ignored)
+  // Batch entry i starts at a + i*stride_a or, where given, a + a_offsets[i], in elements (likewise B; packed
+  // ones in matrices), and at c + i*stride_c. Stride 0 shares one A or B among all.
+  int64_t stride_a = 0, stride_b = 0, stride_c = 0;
+  const int64_t* a_offsets = nullptr;
+  const int64_t* b_offsets = nullptr;
+};
+size_t gemm_workspace_bytes(const GemmPlan& plan, int threads) noexcept;
+// workspace: gemm_workspace_bytes(plan, threads) bytes aligned to 64; may be null if that is 0.
+void gemm_run(const GemmPlan& plan, const GemmArgs& args, std::byte* workspace, int threads) noexcept;
+
+// The plain loops, for tests: the same arithmetic rules, f32 sums in double.
+void gemm_reference(const GemmProblem& problem, const GemmArgs& args) noexcept;
+
+}  // namespace skyline::kernels

@@ -1,0 +1,158 @@
+// The integer micro-kernel: pairs of i16 products summed in i32, which is exact for all 8-bit values less any
+// 8-bit zero point. The contract is in tile.h; a step is two values of K.
+#include <string.h>
+
+#include "kernels/gemm/activate.h"
+#include "kernels/gemm/tile.h"
+
+namespace skyline::kernels {
+namespace {
+
+#if defined(SKYLINE_ARCH_avx512)
+constexpr int kMr = 12, kNv = 2;
+constexpr std::string_view kName = "gemm_i16_avx512_12x32";
+constexpr IsaSet kNeeds = kIsaAvx512;
+inline I32 multiply_pairs(I32 a, I32 b) {
+  return _mm512_madd_epi16(a, b);
+}
+#elif defined(SKYLINE_ARCH_avx2)
+constexpr int kMr = 6, kNv = 2;
+constexpr std::string_view kName = "gemm_i16_avx2_6x16";
+constexpr IsaSet kNeeds = kIsaAvx2;
+inline I32 multiply_pairs(I32 a, I32 b) {
+  return _mm256_madd_epi16(a, b);
+}
+#elif defined(SKYLINE_ARCH_neon)
+constexpr int kMr = 8, kNv = 2;
+constexpr std::string_view kName = "gemm_i16_neon_8x8";
+constexpr IsaSet kNeeds = kIsaNeon;
+inline I32 multiply_pairs(I32 a, I32 b) {
+  const int16x8_t x = vreinterpretq_s16_s32(a), y = vreinterpretq_s16_s32(b);
+  return vpaddq_s32(vmull_s16(vget_low_s16(x), vget_low_s16(y)), vmull_high_s16(x, y));
+}
+#else
+constexpr int kMr = 4, kNv = 2;
+constexpr std::string_view kName = "gemm_i16_sse2_4x8";
+constexpr IsaSet kNeeds = kIsaSse2;
+inline I32 multiply_pairs(I32 a, I32 b) {
+  return _mm_madd_epi16(a, b);
+}
+#endif
+
+inline I32 load_first(const int32_t* p, int n) {
+  return xsimd::bitwise_cast<I32>(load_first(reinterpret_cast<const float*>(p), n));
+}
+
+template <class T>
+inline void store_quantized(T* p, F32 x, int n, const Epilogue& e, float lo, float hi) {
+  const float zero = static_cast<float>(e.zero_point);
+  if (e.act.fn == Act::relu) x = activate<Act::relu>(x, 0, 0);
+  if (e.act.fn == Act::clip) x = activate<Act::clip>(x, e.act.a, e.act.b);
+  const I32 q = round_i32(clip(x, F32(lo - zero), F32(hi - zero))) + I32(e.zero_point);
+  if (n == kLanes) {
+    store_narrow(p, q);
+  } else {
+    store_narrow(p, q, n);
+  }
+}
+
+// One row of the finished tile. c points at the row; columns start at the epilogue's first.
+template <int NV>
+inline void finish_row(const I32 (&acc)[NV], void* c, DType out, const Epilogue& e, int last) {
+#pragma GCC unroll 2
+  for (int j = 0; j < NV; ++j) {
+    const int n = j == NV - 1 ? last : kLanes, col = j * kLanes;
+    I32 sum = acc[j];
+    if (e.bias_i32) sum += load_first(e.bias_i32 + col, n);
+    if (out == DType::i32) {
+      store_first(static_cast<float*>(c) + col, xsimd::bitwise_cast<F32>(sum), n);
+      continue;
+    }
+    F32 x = xsimd::to_float(sum) * load_first(e.scale_n + col, n);
+    if (out == DType::f32) {
+      if (e.bias_n) x += load_first(e.bias_n + col, n);
+      store_first(static_cast<float*>(c) + col, x, n);
+    } else if (out == DType::u8) {
+      store_quantized(static_cast<uint8_t*>(c) + col, x, n, e, 0.0f, 255.0f);
+    } else {
+      store_quantized(static_cast<int8_t*>(c) + col, x, n, e, -128.0f, 127.0f);
+    }
+  }
+}
+
+template <int M, int NV>
+void tile(const GemmTile& t) noexcept {
+  const int last = static_cast<int>(t.n) - (NV - 1) * kLanes;
+  I32 acc[M][NV];
+#pragma GCC unroll 16
+  for (int i = 0; i < M; ++i) {
+#pragma GCC unroll 2
+    for (int j = 0; j < NV; ++j) acc[i][j] = I32(0);
+  }
+  auto* b = static_cast<const int32_t*>(t.b);
+  const int64_t ldb = t.b_stride / 4, steps = t.steps;
+  auto* rows = reinterpret_cast<const char* const*>(t.a);
+  for (int64_t tap = 0; tap < t.taps; ++tap, rows += M) {
+    const char* a[M];
+#pragma GCC unroll 16
+    for (int i = 0; i < M; ++i) a[i] = rows[i];
+    for (int64_t s = 0; s < steps; ++s, b += ldb) {
+      I32 vb[NV];
+#pragma GCC unroll 2
+      for (int j = 0; j < NV; ++j) vb[j] = I32::load_unaligned(b + j * kLanes);
+#pragma GCC unroll 16
+      for (int i = 0; i < M; ++i) {
+        int32_t pair;
+        memcpy(&pair, a[i] + s * 4, 4);
+        const I32 va(pair);
+#pragma GCC unroll 2
+        for (int j = 0; j < NV; ++j) acc[i][j] += multiply_pairs(va, vb[j]);
+      }
+    }
+  }
+  for (int i = 0; i < M; ++i) {
+    finish_row<NV>(acc[i], static_cast<char*>(t.c) + i * t.c_stride, t.out, t.epilogue, last);
+  }
+  if (t.out == DType::f32 && t.epilogue.act.fn != Act::none) {
+    activate_rows(t.epilogue.act, static_cast<float*>(t.c), t.c_stride / 4, M, t.n);
+  }
+}
+
+constexpr int kNr = kNv * kLanes;
+using TileFn = void (*)(const GemmTile&) noexcept;
+struct Table {
+  TileFn fn[kMr][kNv];
+};
+template <int M>
+constexpr void fill(Table& table) {
+  table.fn[M - 1][0] = tile<M, 1>;
+  table.fn[M - 1][1] = tile<M, 2>;
+  if constexpr (M > 1) fill<M - 1>(table);
+}
+constexpr Table make_table() {
+  Table table{};
+  fill<kMr>(table);
+  return table;
+}
+constexpr Table kTable = make_table();
+
+void run(const GemmTile& t) noexcept {
+  kTable.fn[t.m - 1][(t.n - 1) / kLanes](t);
+}
+
+}  // namespace
+
+constinit const GemmKernel SKYLINE_TAGGED(gemm_i16) = {{.name = kName,
+                                                        .op = "gemm",
+                                                        .needs = kNeeds,
+                                                        .in = DType::i16,
+                                                        .weights = DType::i16,
+                                                        .acc = DType::i32,
+                                                        .out = DType::undefined},
+                                                       run,
+                                                       kMr,
+                                                       kNr,
+                                                       kLanes,
+                                                       2};
+
+}  // namespace skyline::kernels

@@ -1,0 +1,113 @@
+#include "kernels/gemm/pack.h"
+
+#include <algorithm>
+#include <cstring>
+
+namespace skyline::kernels {
+namespace {
+
+// One panel of f32, kr = 1.
+void pack_f32(const BSource& s, int64_t k_begin, int64_t k, int64_t col, int64_t n, int64_t width,
+              float* dst) {
+  auto* b = static_cast<const float*>(s.b) + k_begin * s.k_stride + col * s.n_stride;
+  if (s.n_stride == 1 && s.alpha == 1.0f) {
+    for (int64_t kk = 0; kk < k; ++kk, dst += width, b += s.k_stride) {
+      std::memcpy(dst, b, static_cast<size_t>(n) * sizeof(float));
+      std::fill(dst + n, dst + width, 0.0f);
+    }
+    return;
+  }
+  // Columns of 8 steps at a time, so that a transposed B is read in runs and written within few cache lines.
+  constexpr int64_t kRun = 8;
+  for (int64_t k0 = 0; k0 < k; k0 += kRun) {
+    const int64_t run = std::min(kRun, k - k0);
+    for (int64_t j = 0; j < n; ++j) {
+      const float* p = b + k0 * s.k_stride + j * s.n_stride;
+      for (int64_t kk = 0; kk < run; ++kk) dst[(k0 + kk) * width + j] = s.alpha * p[kk * s.k_stride];
+    }
+    for (int64_t kk = 0; kk < run; ++kk)
+      std::fill(dst + (k0 + kk) * width + n, dst + (k0 + kk + 1) * width, 0.0f);
+  }
+}
+
+// One panel of 8-bit integers, widened; kr = 2.
+template <class T>
+void pack_i16(const BSource& s, int64_t k_begin, int64_t k, int64_t col, int64_t n, int64_t width,
+              int16_t* dst) {
+  auto* b = static_cast<const T*>(s.b) + k_begin * s.k_stride + col * s.n_stride;
+  auto* zero = static_cast<const T*>(s.zero);
+  std::memset(dst, 0, static_cast<size_t>((k + 1) / 2 * width * 4));
+  for (int64_t j = 0; j < n; ++j) {
+    const int z = !zero ? 0 : zero[s.zero_per_n ? col + j : 0];
+    const T* p = b + j * s.n_stride;
+    for (int64_t kk = 0; kk < k; ++kk) {
+      dst[(kk / 2 * width + j) * 2 + (kk & 1)] = static_cast<int16_t>(p[kk * s.k_stride] - z);
+    }
+  }
+}
+
+template <class T>
+void widen_rows(const void* a, int64_t m, int64_t k, int64_t m_stride, int64_t k_stride, int32_t zero,
+                std::byte* dst, int64_t dst_stride) {
+  for (int64_t i = 0; i < m; ++i) {
+    const T* row = static_cast<const T*>(a) + i * m_stride;
+    auto* out = reinterpret_cast<int16_t*>(dst + i * dst_stride);
+    if (k_stride == 1) {
+      for (int64_t kk = 0; kk < k; ++kk) out[kk] = static_cast<int16_t>(row[kk] - zero);
+    } else {
+      for (int64_t kk = 0; kk < k; ++kk) out[kk] = static_cast<int16_t>(row[kk * k_stride] - zero);
+    }
+    std::fill(out + k, out + dst_stride / 2, int16_t{0});
+  }
+}
+
+void copy_f32_rows(const float* a, int64_t m, int64_t k, int64_t m_stride, int64_t k_stride, std::byte* dst,
+                   int64_t dst_stride) {
+  if (k_stride == 1) {
+    for (int64_t i = 0; i < m; ++i) {
+      std::memcpy(dst + i * dst_stride, a + i * m_stride, static_cast<size_t>(k) * sizeof(float));
+    }
+    return;
+  }
+  // Transposing: 16 rows (a cache line of a transposed A) at a time.
+  const int64_t ld = dst_stride / 4;
+  auto* out = reinterpret_cast<float*>(dst);
+  for (int64_t i0 = 0; i0 < m; i0 += 16) {
+    const int64_t rows = std::min<int64_t>(16, m - i0);
+    for (int64_t kk = 0; kk < k; ++kk) {
+      const float* p = a + i0 * m_stride + kk * k_stride;
+      for (int64_t i = 0; i < rows; ++i) out[(i0 + i) * ld + kk] = p[i * m_stride];
+    }
+  }
+}
+
+}  // namespace
+
+void pack_panels(const PanelShape& shape, const BSource& src, int64_t k_begin, int64_t k, int64_t step_begin,
+                 int64_t p_begin, int64_t p_end, std::byte* packed) noexcept {
+  for (int64_t p = p_begin; p < p_end; ++p) {
+    const int64_t col = p * shape.nr, n = std::min<int64_t>(shape.nr, shape.n - col),
+                  width = shape.columns(p);
+    std::byte* dst = packed + shape.offset(p) + step_begin * shape.stride(p);
+    if (src.type == DType::f32) {
+      pack_f32(src, k_begin, k, col, n, width, reinterpret_cast<float*>(dst));
+    } else if (src.type == DType::u8) {
+      pack_i16<uint8_t>(src, k_begin, k, col, n, width, reinterpret_cast<int16_t*>(dst));
+    } else {
+      pack_i16<int8_t>(src, k_begin, k, col, n, width, reinterpret_cast<int16_t*>(dst));
+    }
+  }
+}
+
+void copy_rows(const void* a, DType type, int64_t m, int64_t k, int64_t m_stride, int64_t k_stride,
+               int32_t zero, std::byte* dst, int64_t dst_stride) noexcept {
+  if (type == DType::f32) {
+    copy_f32_rows(static_cast<const float*>(a), m, k, m_stride, k_stride, dst, dst_stride);
+  } else if (type == DType::u8) {
+    widen_rows<uint8_t>(a, m, k, m_stride, k_stride, zero, dst, dst_stride);
+  } else {
+    widen_rows<int8_t>(a, m, k, m_stride, k_stride, zero, dst, dst_stride);
+  }
+}
+
+}  // namespace skyline::kernels

@@ -1,0 +1,97 @@
+#include <algorithm>
+#include <limits>
+#include <string>
+
+#include "kernels/base/cpu.h"
+#include "kernels/base/memory.h"
+#include "kernels/gemm/drive.h"
+#include "kernels/gemm/gemm.h"
+#include "skyline/status.h"
+
+namespace skyline::kernels {
+namespace {
+
+bool is_byte(DType t) {
+  return t == DType::u8 || t == DType::i8;
+}
+
+void check(const GemmProblem& p) {
+  if (p.m < 0 || p.n < 0 || p.k < 0 || p.batch < 0) {
+    throw Error(Code::invalid, "gemm: negative size in " + std::to_string(p.batch) + " x " +
+                                   std::to_string(p.m) + " x " + std::to_string(p.n) + " x " +
+                                   std::to_string(p.k));
+  }
+  // Padding at most multiplies a size by kMaxMr * 4; leave room so that no product of two overflows.
+  constexpr int64_t kMost = int64_t{1} << 40;
+  const auto fits = [](int64_t a, int64_t b) { return b == 0 || a <= kMost / b; };
+  if (!fits(p.m + 64, p.k + 64) || !fits(p.n + 64, p.k + 64) || !fits(p.m, p.n) || p.batch > kMost) {
+    throw Error(Code::limit, "gemm: a matrix of more than 2^40 elements");
+  }
+}
+
+const GemmKernel* choose(const GemmProblem& p, IsaSet isa) {
+  const bool f32 = p.a == DType::f32 && p.b == DType::f32 && p.c == DType::f32;
+  const bool bytes = is_byte(p.a) && is_byte(p.b) && (is_byte(p.c) || p.c == DType::i32 || p.c == DType::f32);
+  const DType in = f32 ? DType::f32 : bytes ? DType::i16 : DType::undefined;
+  return find_kernel<GemmKernel>("gemm", isa, [&](const GemmKernel& k) { return k.in == in; });
+}
+
+}  // namespace
+
+Grid make_grid(const GemmKernel& kernel, int64_t m, int64_t n, int64_t k, int threads) noexcept {
+  // Below about a microsecond of work, starting a thread costs more than it saves.
+  constexpr double kWorthAThread = 250e3;
+  Grid best{m, (n + kernel.nr - 1) / kernel.nr, 1, 1, kernel.mr};
+  const int64_t tiles = (m + kernel.mr - 1) / kernel.mr;
+  const double work = static_cast<double>(m) * static_cast<double>(n) * static_cast<double>(k);
+  const auto usable = static_cast<int64_t>(std::min<double>(threads, work / kWorthAThread + 1));
+  double best_cost = std::numeric_limits<double>::infinity();
+  for (int64_t columns = 1; columns <= std::min(usable, best.panels); ++columns) {
+    const int64_t rows = std::max<int64_t>(1, std::min(usable / columns, tiles));
+    const auto my_m = static_cast<double>((tiles + rows - 1) / rows * kernel.mr);
+    const auto my_n = static_cast<double>((best.panels + columns - 1) / columns * kernel.nr);
+    // Cycles per k: two vectors of multiply-adds, or 16 bytes from the outer caches.
+    const double cost = my_m * my_n / (2 * kernel.lanes) + (my_m + my_n) * 4 / 16;
+    if (cost < best_cost) {
+      best_cost = cost;
+      best.rows = rows;
+      best.columns = columns;
+    }
+  }
+  return best;
+}
+
+GemmPlan gemm_plan(const GemmProblem& problem, IsaSet isa, const GemmKernel* forced) {
+  check(problem);
+  GemmPlan plan;
+  plan.problem = problem;
+  plan.kernel = forced ? forced : choose(problem, isa);
+  if (!plan.kernel) {
+    throw Error(Code::unsupported, "gemm: no kernel for " + std::string(name(problem.a)) + " x " +
+                                       std::string(name(problem.b)) + " -> " + std::string(name(problem.c)) +
+                                       " on " + isa_to_string(isa));
+  }
+  const GemmKernel& kernel = *plan.kernel;
+  const bool f32 = problem.a == DType::f32;
+  plan.steps = (problem.k + kernel.kr - 1) / kernel.kr;
+  plan.panels = (problem.n + kernel.nr - 1) / kernel.nr;
+  const PanelShape shape{problem.n, plan.steps, kernel.nr, kernel.lanes, kernel.kr};
+  plan.packed_b_bytes = static_cast<size_t>(shape.bytes());
+
+  GemmSchedule& s = plan.schedule;
+  s.copy_a = problem.trans_a || !f32;
+  // Reading B as stored is right while each element is used by few tiles; packing it costs about one tile's
+  // time.
+  const bool direct = f32 && !problem.trans_b && problem.alpha == 1.0f && problem.m <= 4 * kernel.mr;
+  s.pack_b = !problem.const_b && !direct;
+  const int64_t row_bytes = std::max<int64_t>(plan.steps * kStepBytes, 1);
+  const int64_t fit = std::max<int64_t>(cpu_info().l2, 256 << 10) / 2 / row_bytes / kernel.mr * kernel.mr;
+  s.mc = std::clamp<int64_t>(fit, kernel.mr, 1024 * kernel.mr);
+  if (s.copy_a) {
+    const int64_t rows = problem.batch > 1 ? s.mc : std::min(s.mc, problem.m);
+    plan.a_scratch = static_cast<int64_t>(align_up(static_cast<size_t>(rows * (row_bytes + kAlignment))));
+  }
+  return plan;
+}
+
+}  // namespace skyline::kernels
