@@ -7,9 +7,9 @@
 // accuracy. Not the same bits on every ISA: where there is fma it is used. Polynomials are weighted minimax
 // fits over the stated intervals.
 //
-// xsimd 8.1 compares ordered on AVX (NaN != NaN is false there): ask isnan.
-// x86 min and max return their second operand when either is NaN: clamps below put the argument second on
-// purpose.
+// Calls inside are qualified: unqualified ones would find xsimd's own exp, clip, ... by argument-dependent
+// lookup. xsimd 8.1 compares ordered on AVX (NaN != NaN is false there): ask isnan. x86 min and max return
+// their second operand when either is NaN: clamps below put the argument second on purpose.
 #include <math.h>
 
 #include <xsimd/xsimd.hpp>
@@ -192,11 +192,11 @@ inline V clip(V x, V lo, V hi) noexcept {
 }
 template <class V>
 inline V hard_sigmoid(V x, V alpha, V beta) noexcept {
-  return clip(alpha * x + beta, V(0.0f), V(1.0f));
+  return vec::clip(alpha * x + beta, V(0.0f), V(1.0f));
 }
 template <class V>
 inline V hard_swish(V x) noexcept {
-  return x * clip(xsimd::fma(x, V(1.0f / 6.0f), V(0.5f)), V(0.0f), V(1.0f));
+  return x * vec::clip(xsimd::fma(x, V(1.0f / 6.0f), V(0.5f)), V(0.0f), V(1.0f));
 }
 
 // sin (Cosine = false) or cos. Three-part reduction by pi/2 holds to 8192; lanes beyond it go to the C
