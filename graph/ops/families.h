@@ -14,6 +14,7 @@ std::span<const OpDef> unary_float_ops();
 std::span<const OpDef> activation_ops();
 std::span<const OpDef> arithmetic_ops();
 std::span<const OpDef> compare_ops();
+std::span<const OpDef> cast_ops();
 
 inline constexpr Family kFamilies[] = {
     identity_ops,
@@ -22,6 +23,7 @@ inline constexpr Family kFamilies[] = {
     activation_ops,
     arithmetic_ops,
     compare_ops,
+    cast_ops,
 };
 
 }  // namespace skyline::ops
