@@ -15,15 +15,17 @@ std::span<const OpDef> activation_ops();
 std::span<const OpDef> arithmetic_ops();
 std::span<const OpDef> compare_ops();
 std::span<const OpDef> cast_ops();
+std::span<const OpDef> shape_ops();
+std::span<const OpDef> slice_ops();
+std::span<const OpDef> pad_ops();
+std::span<const OpDef> generate_ops();
+std::span<const OpDef> gather_ops();
+std::span<const OpDef> scatter_ops();
+std::span<const OpDef> select_ops();
 
 inline constexpr Family kFamilies[] = {
-    identity_ops,
-    unary_ops,
-    unary_float_ops,
-    activation_ops,
-    arithmetic_ops,
-    compare_ops,
-    cast_ops,
+    identity_ops, unary_ops, unary_float_ops, activation_ops, arithmetic_ops, compare_ops, cast_ops,
+    shape_ops,    slice_ops, pad_ops,         generate_ops,   gather_ops,     scatter_ops, select_ops,
 };
 
 }  // namespace skyline::ops
