@@ -64,6 +64,9 @@ def compare(kind, step, least_scale, found, expected):
     same = (a == b) | (np.isnan(a) & np.isnan(b))
     with np.errstate(invalid="ignore"):
         error = np.where(same, 0.0, np.abs(a - b))
+    if not np.isfinite(error).all():
+        reason = "a NaN or infinity where the other has something else"
+        return {"equal": False, "reason": reason, "max_abs": None, "max_rel": None}
     finite = np.abs(b[np.isfinite(b)])
     scale = max(float(finite.max()) if finite.size else 0.0, least_scale)
     result = {"max_abs": float(error.max()), "max_rel": float(error.max() / scale) if scale else float(error.max())}
@@ -74,7 +77,8 @@ def compare(kind, step, least_scale, found, expected):
         result["steps"] = result["max_abs"] / step
         result["equal"] = result["steps"] <= 1.01
     else:
-        result["equal"] = bool((error <= RELATIVE * np.abs(b) + ABSOLUTE * scale).all())
+        close = error <= RELATIVE * np.abs(b) + ABSOLUTE * scale
+        result["equal"] = bool((same | close).all())
     return result
 
 
@@ -104,7 +108,7 @@ def print_row(name, result):
         cases = [case for case in result["cases"] if case["shapes"] == shapes]
         worst = min(cases, key=lambda case: (case["equal"], -(case["max_rel"] or 0)))
         if worst["max_abs"] is None:
-            rows.append((name, shapes, result["kind"], "-", "-", f"DIFFERS: {worst['reason']}"))
+            rows.append((name, shapes, result["kind"], "-", "-", f"DIFFERS at {worst['output']}: {worst['reason']}"))
             continue
         extra = f" (cosine {worst['cosine']:.4f})" if "cosine" in worst else ""
         extra = f" ({worst['steps']:.2f} steps)" if "steps" in worst else extra

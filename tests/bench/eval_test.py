@@ -87,6 +87,7 @@ class Comparison(unittest.TestCase):
         self.assertFalse(self.compare([np.nan, 1], [1, 1]))
         self.assertFalse(self.compare([np.inf, 1], [-np.inf, 1]))
         self.assertFalse(self.compare([1, 1], [np.nan, 1]))
+        self.assertFalse(self.compare([1, 1], [np.inf, 1]))
 
     def test_shape_and_dtype_count(self):
         self.assertFalse(self.compare([[1, 2]], [1, 2]))
