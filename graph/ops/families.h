@@ -22,10 +22,20 @@ std::span<const OpDef> generate_ops();
 std::span<const OpDef> gather_ops();
 std::span<const OpDef> scatter_ops();
 std::span<const OpDef> select_ops();
+std::span<const OpDef> conv_ops();
+std::span<const OpDef> matmul_ops();
+std::span<const OpDef> pool_ops();
+std::span<const OpDef> softmax_ops();
+std::span<const OpDef> reduce_ops();
 
 inline constexpr Family kFamilies[] = {
     identity_ops, unary_ops, unary_float_ops, activation_ops, arithmetic_ops, compare_ops, cast_ops,
     shape_ops,    slice_ops, pad_ops,         generate_ops,   gather_ops,     scatter_ops, select_ops,
+    conv_ops,
+    matmul_ops,
+    pool_ops,
+    softmax_ops,
+    reduce_ops,
 };
 
 }  // namespace skyline::ops
