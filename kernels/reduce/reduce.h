@@ -28,7 +28,7 @@ struct ReducePlan {
   struct Pass {
     int64_t outer, n, inner;
   };
-  int passes = 0;  // 0: nothing is reduced: each element alone is
+  int passes = 1;
   Pass pass[kMaxRank] = {};
   int64_t in_size = 0, out_size = 0, reduced = 1;  // reduced: elements that go into one result
   // Bytes of scratch for intermediate results; 0 when one pass does.
