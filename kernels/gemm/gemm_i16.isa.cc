@@ -2,7 +2,7 @@
 // 8-bit zero point. The contract is in tile.h; a step is two values of K.
 #include <string.h>
 
-#include "kernels/gemm/activate.h"
+#include "kernels/gemm/requantize.h"
 #include "kernels/gemm/tile.h"
 
 namespace skyline::kernels {
@@ -39,47 +39,6 @@ inline I32 multiply_pairs(I32 a, I32 b) {
 }
 #endif
 
-inline I32 load_first(const int32_t* p, int n) {
-  return xsimd::bitwise_cast<I32>(load_first(reinterpret_cast<const float*>(p), n));
-}
-
-template <class T>
-inline void store_quantized(T* p, F32 x, int n, const Epilogue& e, float lo, float hi) {
-  const float zero = static_cast<float>(e.zero_point);
-  if (e.act.fn == Act::relu) x = activate<Act::relu>(x, 0, 0);
-  if (e.act.fn == Act::clip) x = activate<Act::clip>(x, e.act.a, e.act.b);
-  const I32 q = round_i32(clip(x, F32(lo - zero), F32(hi - zero))) + I32(e.zero_point);
-  if (n == kLanes) {
-    store_narrow(p, q);
-  } else {
-    store_narrow(p, q, n);
-  }
-}
-
-// One row of the finished tile. c points at the row; columns start at the epilogue's first.
-template <int NV>
-inline void finish_row(const I32 (&acc)[NV], void* c, DType out, const Epilogue& e, int last) {
-#pragma GCC unroll 2
-  for (int j = 0; j < NV; ++j) {
-    const int n = j == NV - 1 ? last : kLanes, col = j * kLanes;
-    I32 sum = acc[j];
-    if (e.bias_i32) sum += load_first(e.bias_i32 + col, n);
-    if (out == DType::i32) {
-      store_first(static_cast<float*>(c) + col, xsimd::bitwise_cast<F32>(sum), n);
-      continue;
-    }
-    F32 x = xsimd::to_float(sum) * load_first(e.scale_n + col, n);
-    if (out == DType::f32) {
-      if (e.bias_n) x += load_first(e.bias_n + col, n);
-      store_first(static_cast<float*>(c) + col, x, n);
-    } else if (out == DType::u8) {
-      store_quantized(static_cast<uint8_t*>(c) + col, x, n, e, 0.0f, 255.0f);
-    } else {
-      store_quantized(static_cast<int8_t*>(c) + col, x, n, e, -128.0f, 127.0f);
-    }
-  }
-}
-
 template <int M, int NV>
 void tile(const GemmTile& t) noexcept {
   const int last = static_cast<int>(t.n) - (NV - 1) * kLanes;
@@ -111,7 +70,10 @@ void tile(const GemmTile& t) noexcept {
     }
   }
   for (int i = 0; i < M; ++i) {
-    finish_row<NV>(acc[i], static_cast<char*>(t.c) + i * t.c_stride, t.out, t.epilogue, last);
+    for (int j = 0; j < NV; ++j) {
+      store_integers(static_cast<char*>(t.c) + i * t.c_stride, t.out, t.epilogue, acc[i][j], j * kLanes,
+                     j == NV - 1 ? last : kLanes);
+    }
   }
   if (t.out == DType::f32 && t.epilogue.act.fn != Act::none) {
     activate_rows(t.epilogue.act, static_cast<float*>(t.c), t.c_stride / 4, M, t.n);

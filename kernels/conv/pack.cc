@@ -1,0 +1,80 @@
+// Packed weights. GEMM-like methods: for each phase (see AxisPhase), for each group, the panels of pack.h
+// over the phase's taps times the group's input channels, each tap padded to whole steps; every group starts
+// on a cache line. Depthwise: [taps][oc rounded up to 16] f32, integers less their zero point.
+#include "kernels/gemm/pack.h"
+
+#include <algorithm>
+
+#include "kernels/base/memory.h"
+#include "kernels/conv/conv.h"
+
+namespace skyline::kernels {
+namespace {
+
+float element(const void* p, DType t, int64_t i) {
+  if (t == DType::f32) return static_cast<const float*>(p)[i];
+  return t == DType::u8 ? static_cast<const uint8_t*>(p)[i] : static_cast<const int8_t*>(p)[i];
+}
+
+void pack_depthwise(const ConvProblem& p, const ConvWeights& w, std::byte* packed) {
+  const auto stride = static_cast<int64_t>(align_up(static_cast<size_t>(p.oc * 4)) / 4);
+  auto* dst = reinterpret_cast<float*>(packed);
+  for (int64_t tap = 0; tap < p.taps(); ++tap, dst += stride) {
+    for (int64_t c = 0; c < p.oc; ++c) {
+      const float zero = w.zero_point ? element(w.zero_point, p.b, w.zero_point_per_oc ? c : 0) : 0.0f;
+      dst[c] = element(w.w, p.b, c * p.taps() + tap) - zero;
+    }
+    std::fill(dst + p.oc, dst + stride, 0.0f);
+  }
+}
+
+void pack_phase(const ConvPlan& plan, const ConvWeights& w, const AxisPhase& z, const AxisPhase& y,
+                const AxisPhase& x, std::byte* to) {
+  const ConvProblem& p = plan.problem;
+  const int64_t taps = p.taps(), icg = p.ic / p.groups, ocg = p.oc / p.groups;
+  const auto used = static_cast<int64_t>(z.taps.size() * y.taps.size() * x.taps.size());
+  const PanelShape shape{ocg, used * plan.tap_steps, plan.kernel->nr, plan.kernel->lanes, plan.kernel->kr};
+  const auto size = static_cast<int64_t>(size_of(p.b));
+  for (int64_t g = 0; g < p.groups; ++g, to += align_up(static_cast<size_t>(shape.bytes()))) {
+    const int64_t first = g * icg * ocg * taps;  // the same in both storage orders
+    BSource src{nullptr, p.b, p.transposed ? ocg * taps : taps, p.transposed ? taps : icg * taps};
+    if (w.zero_point) {
+      src.zero = static_cast<const std::byte*>(w.zero_point) + (w.zero_point_per_oc ? g * ocg * size : 0);
+      src.zero_per_n = w.zero_point_per_oc;
+    }
+    int64_t step = 0;
+    for (const int32_t kz : z.taps) {
+      for (const int32_t ky : y.taps) {
+        for (const int32_t kx : x.taps) {
+          const int64_t tap = (kz * p.kernel[1] + ky) * p.kernel[2] + kx;
+          src.b = static_cast<const std::byte*>(w.w) + (first + tap) * size;
+          pack_panels(shape, src, 0, icg, step, 0, shape.panels(), to);
+          step += plan.tap_steps;
+        }
+      }
+    }
+  }
+}
+
+}  // namespace
+
+void conv_pack(const ConvPlan& plan, const ConvWeights& w, std::byte* packed) noexcept {
+  if (plan.algorithm->method == ConvMethod::gemm) {
+    gemm_pack_b(plan.gemm,
+                {.b = w.w,
+                 .ldb = plan.problem.ic,
+                 .zero_point = w.zero_point,
+                 .zero_point_per_n = w.zero_point_per_oc},
+                packed);
+    return;
+  }
+  if (plan.algorithm->method == ConvMethod::depthwise) return pack_depthwise(plan.problem, w, packed);
+  size_t i = 0;
+  for (const AxisPhase& z : plan.axes[0]) {
+    for (const AxisPhase& y : plan.axes[1]) {
+      for (const AxisPhase& x : plan.axes[2]) pack_phase(plan, w, z, y, x, packed + plan.packed_offset[i++]);
+    }
+  }
+}
+
+}  // namespace skyline::kernels

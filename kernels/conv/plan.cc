@@ -1,0 +1,215 @@
+#include <algorithm>
+#include <limits>
+#include <string>
+
+#include "kernels/base/memory.h"
+#include "kernels/conv/conv.h"
+#include "kernels/conv/depthwise.h"
+#include "kernels/gemm/pack.h"
+#include "skyline/status.h"
+
+namespace skyline::kernels {
+namespace {
+
+constexpr std::string_view kFits;
+
+std::string_view refusal_gemm(const ConvProblem& p, IsaSet) noexcept {
+  if (p.groups != 1) return "has groups";
+  if (p.transposed) return "is transposed";
+  for (int i = 0; i < 3; ++i) {
+    if (p.kernel[i] != 1) return "kernel is not 1x1";
+    if (p.stride[i] != 1) return "stride is not 1";
+    if (p.pad_begin[i] != 0 || p.pad_end[i] != 0) return "has padding";
+  }
+  return kFits;
+}
+
+std::string_view refusal_depthwise(const ConvProblem& p, IsaSet isa) noexcept {
+  if (p.transposed) return "is transposed";
+  if (p.groups != p.ic || p.groups != p.oc) return "not one input and one output channel per group";
+  if (p.groups == 1) return "has one channel only";
+  // Sums of 8-bit products are exact in f32 below 2^24; each is at most 255 * 255.
+  if (p.a != DType::f32 && p.taps() > 258) return "integer kernel of more than 258 taps";
+  if (!find_kernel<DepthwiseKernel>("depthwise", isa)) return "no depthwise kernel for this ISA";
+  return kFits;
+}
+
+std::string_view refusal_gather(const ConvProblem& p, IsaSet) noexcept {
+  if (p.transposed) return "is transposed";
+  if (p.ic / p.groups > 8) return "more than 8 input channels per group: indirection is faster";
+  if (p.taps() == 1) return "kernel is 1x1";
+  if (p.taps() > 1024) return "kernel of more than 1024 taps";
+  return kFits;
+}
+
+std::string_view refusal_indirect(const ConvProblem&, IsaSet) noexcept {
+  return kFits;
+}
+
+constexpr ConvAlgorithm kAlgorithms[] = {
+    {"gemm", ConvMethod::gemm, refusal_gemm},
+    {"depthwise", ConvMethod::depthwise, refusal_depthwise},
+    {"gather", ConvMethod::gather, refusal_gather},
+    {"indirect", ConvMethod::indirect, refusal_indirect},
+};
+
+void check(const ConvProblem& p) {
+  const auto invalid = [](const std::string& what) { throw Error(Code::invalid, "conv: " + what); };
+  if (p.n < 0 || p.ic < 1 || p.oc < 1 || p.groups < 1) invalid("batch, channels and groups must be positive");
+  if (p.ic % p.groups || p.oc % p.groups) {
+    invalid(std::to_string(p.ic) + " input and " + std::to_string(p.oc) +
+            " output channels do not divide into " + std::to_string(p.groups) + " groups");
+  }
+  constexpr int64_t kMost = int64_t{1} << 31;
+  const auto bounded = [&](int64_t v, int64_t least, const char* what) {
+    if (v < least)
+      invalid(std::string(what) + " " + std::to_string(v) + " is less than " + std::to_string(least));
+    if (v >= kMost) throw Error(Code::limit, std::string("conv: ") + what + " of 2^31 or more");
+  };
+  for (int i = 0; i < 3; ++i) {
+    bounded(p.in[i], 0, "input size");
+    bounded(p.kernel[i], 1, "kernel size");
+    bounded(p.stride[i], 1, "stride");
+    bounded(p.dilation[i], 1, "dilation");
+    for (const int64_t pad : {p.pad_begin[i], p.pad_end[i]}) {  // negative padding crops
+      if (pad < -kMost || pad > kMost) throw Error(Code::limit, "conv: padding of 2^31 or more");
+    }
+    bounded(p.output_padding[i], 0, "output padding");
+    if (p.transposed && p.output_padding[i] >= std::max(p.stride[i], p.dilation[i])) {
+      invalid("output padding must be smaller than stride or dilation");
+    }
+  }
+  const auto product = [&](std::initializer_list<int64_t> factors, int64_t most, const char* what) {
+    int64_t n = 1;
+    for (int64_t f : factors) {
+      f = std::max<int64_t>(f, 1);
+      if (n > most / f) throw Error(Code::limit, std::string("conv: too many ") + what);
+      n *= f;
+    }
+  };
+  bounded(p.n, 0, "batch");
+  bounded(p.ic, 1, "input channels");
+  bounded(p.oc, 1, "output channels");
+  product({p.in[0], p.in[1], p.in[2]}, kMost - 1, "input pixels");
+  product({p.out(0), p.out(1), p.out(2)}, kMost - 1, "output pixels");
+  product({p.kernel[0], p.kernel[1], p.kernel[2]}, 1 << 24, "taps");
+  product({p.kernel[0], p.kernel[1], p.kernel[2], p.ic, p.oc + 64}, int64_t{1} << 40, "weights");
+  product({p.n, p.in[0], p.in[1], p.in[2], p.ic + 4}, int64_t{1} << 44, "input values");
+  product({p.n, p.out(0), p.out(1), p.out(2), p.oc}, int64_t{1} << 44, "output values");
+  for (int i = 0; i < 3; ++i)
+    product({p.out(i), p.kernel[i]}, 1 << 28, "positions of the kernel along an axis");
+}
+
+// The phases of one axis; distance: pixels between neighbours along it.
+std::vector<AxisPhase> axis_phases(const ConvProblem& p, int axis, int64_t distance) {
+  const int64_t out = std::max<int64_t>(p.out(axis), 0), in = p.in[axis], pad = p.pad_begin[axis];
+  const int64_t stride = p.stride[axis], dilation = p.dilation[axis];
+  std::vector<AxisPhase> phases;
+  for (int64_t first = 0; first < (p.transposed ? std::min(stride, out) : 1); ++first) {
+    AxisPhase phase;
+    phase.first = first;
+    phase.step = p.transposed ? stride : 1;
+    phase.count = (out - first + phase.step - 1) / phase.step;
+    for (int64_t k = 0; k < p.kernel[axis]; ++k) {
+      if (!p.transposed || (first + pad - k * dilation) % stride == 0)
+        phase.taps.push_back(static_cast<int32_t>(k));
+    }
+    phase.input.reserve(static_cast<size_t>(phase.count) * phase.taps.size());
+    for (int64_t i = 0; i < phase.count; ++i) {
+      for (const int32_t k : phase.taps) {
+        const int64_t at = p.transposed ? (first + i * stride + pad - k * dilation) / stride
+                                        : i * stride - pad + k * dilation;
+        const bool before = p.transposed && first + i * stride + pad - k * dilation < 0;
+        phase.input.push_back(before || at < 0 || at >= in ? -1 : static_cast<int32_t>(at * distance));
+      }
+    }
+    phases.push_back(std::move(phase));
+  }
+  return phases;
+}
+
+void plan_weights(ConvPlan& plan) {
+  const ConvProblem& p = plan.problem;
+  const GemmKernel& k = *plan.kernel;
+  plan.tap_steps = (p.ic / p.groups + k.kr - 1) / k.kr;
+  for (const AxisPhase& z : plan.axes[0]) {
+    for (const AxisPhase& y : plan.axes[1]) {
+      for (const AxisPhase& x : plan.axes[2]) {
+        const auto taps = static_cast<int64_t>(z.taps.size() * y.taps.size() * x.taps.size());
+        const PanelShape shape{p.oc / p.groups, taps * plan.tap_steps, k.nr, k.lanes, k.kr};
+        plan.packed_offset.push_back(plan.packed_bytes);
+        plan.packed_bytes += align_up(static_cast<size_t>(shape.bytes())) * static_cast<size_t>(p.groups);
+      }
+    }
+  }
+  plan.zeros.assign(static_cast<size_t>(plan.tap_steps * kStepBytes), std::byte{0});
+}
+
+const GemmKernel* choose_kernel(const ConvProblem& p, IsaSet isa) {
+  GemmProblem g{.a = p.a, .b = p.b, .c = p.c};
+  return gemm_plan(g, isa).kernel;  // throws if there is none for the types
+}
+
+}  // namespace
+
+int64_t ConvProblem::out(int axis) const noexcept {
+  const int64_t reach = (kernel[axis] - 1) * dilation[axis] + 1, pads = pad_begin[axis] + pad_end[axis];
+  if (transposed) return (in[axis] - 1) * stride[axis] + reach - pads + output_padding[axis];
+  const int64_t room = in[axis] + pads - reach;
+  return room < 0 ? 0 : room / stride[axis] + 1;
+}
+
+std::span<const ConvAlgorithm> conv_algorithms() noexcept {
+  return kAlgorithms;
+}
+
+ConvPlan conv_plan(const ConvProblem& problem, IsaSet isa, const ConvChoice& choice) {
+  check(problem);
+  ConvPlan plan;
+  plan.problem = problem;
+  const GemmKernel* kernel = choice.kernel ? choice.kernel : choose_kernel(problem, isa);
+  for (const ConvAlgorithm& a : kAlgorithms) {
+    if (choice.algorithm && choice.algorithm != &a) continue;
+    const std::string_view why = a.refusal(problem, isa);
+    if (why.empty()) {
+      plan.algorithm = &a;
+      break;
+    }
+    if (choice.algorithm) {
+      throw Error(Code::unsupported,
+                  "conv: algorithm " + std::string(a.name) + " refuses: " + std::string(why));
+    }
+  }
+  int64_t distance = 1;
+  for (int axis = 2; axis >= 0; --axis) {
+    plan.axes[static_cast<size_t>(axis)] = axis_phases(problem, axis, distance);
+    distance *= problem.in[axis];
+  }
+  switch (plan.algorithm->method) {
+    case ConvMethod::gemm:
+      plan.kernel = kernel;
+      plan.gemm = gemm_plan({.m = problem.n * problem.in_pixels(),
+                             .n = problem.oc,
+                             .k = problem.ic,
+                             .trans_b = true,
+                             .const_b = true,
+                             .a = problem.a,
+                             .b = problem.b,
+                             .c = problem.c},
+                            isa, kernel);
+      plan.packed_bytes = plan.gemm.packed_b_bytes;
+      break;
+    case ConvMethod::depthwise:
+      plan.depthwise = find_kernel<DepthwiseKernel>("depthwise", isa);
+      plan.packed_bytes = align_up(static_cast<size_t>(problem.oc * 4)) * static_cast<size_t>(problem.taps());
+      break;
+    case ConvMethod::gather:
+    case ConvMethod::indirect:
+      plan.kernel = kernel;
+      plan_weights(plan);
+      break;
+  }
+  return plan;
+}
+
+}  // namespace skyline::kernels

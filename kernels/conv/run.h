@@ -1,0 +1,27 @@
+#pragma once
+// The methods behind conv_run, and the scratch that they share.
+#include "kernels/conv/conv.h"
+
+namespace skyline::kernels {
+
+// Scratch of one conv_run: first the input as the kernel reads it (integers only: widened, less the zero
+// point), then an equal part per thread.
+struct ConvScratch {
+  size_t image = 0, per_thread = 0;
+};
+ConvScratch conv_scratch(const ConvPlan& plan) noexcept;
+
+// The arguments with the defaults filled in.
+struct ConvRun {
+  const ConvPlan& plan;
+  ConvArgs args;
+  std::byte* image;
+  std::byte* thread_area;
+  size_t per_thread;
+  int threads;
+  std::byte* scratch() const noexcept;  // of the calling thread
+};
+void run_depthwise(const ConvRun& run) noexcept;
+void run_on_tiles(const ConvRun& run) noexcept;  // gather and indirect
+
+}  // namespace skyline::kernels

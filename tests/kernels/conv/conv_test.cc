@@ -1,0 +1,281 @@
+#include "kernels/conv/conv.h"
+
+#include <doctest/doctest.h>
+
+#include <string>
+#include <vector>
+
+#include "kernels/base/memory.h"
+#include "kernels/conv/depthwise.h"
+#include "skyline/status.h"
+
+using namespace skyline;
+using namespace skyline::kernels;
+
+namespace {
+
+// Small integers, so that every f32 sum is exact and results compare bit by bit.
+template <class T>
+std::vector<T> fill(int64_t n, uint32_t seed, int lo = -3, int hi = 3) {
+  std::vector<T> v(static_cast<size_t>(n));
+  uint32_t s = seed * 2654435761u + 1;
+  for (T& x : v) {
+    s = s * 1664525u + 1013904223u;
+    x = static_cast<T>(lo + static_cast<int>((s >> 8) % static_cast<uint32_t>(hi - lo + 1)));
+  }
+  return v;
+}
+
+std::vector<IsaSet> levels() {
+  std::vector<IsaSet> sets;
+  for (const char* level : {"sse2", "avx2", "avx512", "neon"}) {
+    try {
+      sets.push_back(isa_level(level));
+    } catch (const Error&) {  // this CPU lacks it
+    }
+  }
+  return sets;
+}
+
+// The rows of every method that take the problem, at every ISA level; the names of what ran come back.
+struct Case {
+  ConvProblem p;
+  ConvArgs args;
+  ConvWeights w;
+  int threads = 1;
+};
+std::vector<std::byte> run(const Case& c, const ConvPlan& plan) {
+  const ConvProblem& p = c.p;
+  ConvArgs args = c.args;
+  const int64_t ldy = args.ldy ? args.ldy : p.oc;
+  std::vector<std::byte> y(static_cast<size_t>(p.n * p.out_pixels() * ldy) * size_of(p.c), std::byte{0xff});
+  args.y = y.data();
+  const AlignedBuffer packed = aligned_alloc_bytes(plan.packed_bytes);
+  const AlignedBuffer ws = aligned_alloc_bytes(conv_workspace_bytes(plan, c.threads));
+  conv_pack(plan, c.w, packed.get());
+  args.w = packed.get();
+  conv_run(plan, args, ws.get(), c.threads);
+  return y;
+}
+void check(const Case& c) {
+  const ConvProblem& p = c.p;
+  ConvArgs args = c.args;
+  const int64_t ldy = args.ldy ? args.ldy : p.oc;
+  std::vector<std::byte> want(static_cast<size_t>(p.n * p.out_pixels() * ldy) * size_of(p.c),
+                              std::byte{0xff});
+  args.y = want.data();
+  conv_reference(p, args, c.w);
+  for (const IsaSet isa : levels()) {
+    for (const ConvAlgorithm& a : conv_algorithms()) {
+      if (!a.refusal(p, isa).empty()) continue;
+      const ConvPlan plan = conv_plan(p, isa, {.algorithm = &a});
+      const std::string level(isa_level_name(isa));
+      const KernelInfo& kernel =
+          plan.depthwise ? static_cast<const KernelInfo&>(*plan.depthwise) : *plan.kernel;
+      CAPTURE(level);
+      CAPTURE(a.name);
+      CAPTURE(p.ic);
+      CAPTURE(p.oc);
+      CAPTURE(p.in[1]);
+      CAPTURE(p.in[2]);
+      CAPTURE(p.kernel[1]);
+      CAPTURE(p.kernel[2]);
+      CAPTURE(p.stride[2]);
+      REQUIRE(kernel.name.find(level) != std::string_view::npos);
+      REQUIRE(run(c, plan) == want);
+    }
+  }
+}
+
+void check_f32(ConvProblem p, int variant = 0) {
+  const int64_t ldx = p.ic + (variant & 1 ? 3 : 0), ldy = p.oc + (variant & 2 ? 5 : 0);
+  const auto x = fill<float>(p.n * p.in_pixels() * ldx, 1);
+  const auto w = fill<float>(p.ic * p.oc / p.groups * p.taps(), 2);
+  const auto bias = fill<float>(p.oc, 3), residual = fill<float>(p.n * p.out_pixels() * (p.oc + 1), 4);
+  Case c{p, {.x = x.data(), .ldx = ldx, .ldy = ldy}, {.w = w.data()}, 1 + variant % 3};
+  if (variant & 4) c.args.epilogue.bias_n = bias.data();
+  if (variant & 8) {
+    c.args.epilogue.residual = residual.data();
+    c.args.epilogue.ldr = p.oc + 1;
+  }
+  constexpr Act kActs[] = {Act::none, Act::relu, Act::clip, Act::leaky_relu};
+  c.args.epilogue.act = {kActs[variant / 4 % 4], -0.5f, 6.0f};
+  check(c);
+}
+
+ConvProblem image(int64_t ic, int64_t oc, int64_t h, int64_t w, int64_t k, int64_t stride, int64_t pad) {
+  ConvProblem p{.n = 2, .ic = ic, .oc = oc};
+  p.in = {1, h, w};
+  p.kernel = {1, k, k};
+  p.stride = {1, stride, stride};
+  p.pad_begin = p.pad_end = {0, pad, pad};
+  return p;
+}
+
+}  // namespace
+
+TEST_CASE("f32 conv: 1x1, strides, paddings, dilations and kernels of all sizes") {
+  int variant = 0;
+  for (int64_t ic : {1, 3, 9, 17}) {
+    for (int64_t oc : {1, 8, 33}) {
+      check_f32(image(ic, oc, 5, 7, 1, 1, 0), variant++);
+      check_f32(image(ic, oc, 5, 7, 1, 2, 0), variant++);
+      check_f32(image(ic, oc, 9, 6, 3, 1, 1), variant++);
+      check_f32(image(ic, oc, 9, 8, 3, 2, 1), variant++);
+      check_f32(image(ic, oc, 8, 9, 5, 2, 2), variant++);
+    }
+  }
+  ConvProblem p = image(4, 6, 10, 11, 3, 1, 0);
+  p.kernel = {1, 2, 3};
+  p.dilation = {1, 3, 2};
+  p.stride = {1, 1, 2};
+  p.pad_begin = {0, 4, 0};
+  p.pad_end = {0, 1, 3};
+  check_f32(p, 7);
+  p.pad_begin = {0, -1, -2};  // crops
+  check_f32(p, 3);
+}
+
+TEST_CASE("f32 conv: one and three dimensions, kernels larger than the input") {
+  ConvProblem line{.n = 3, .ic = 5, .oc = 7};
+  line.in = {1, 1, 23};
+  line.kernel = {1, 1, 5};
+  line.pad_begin = line.pad_end = {0, 0, 2};
+  check_f32(line, 5);
+  ConvProblem volume{.n = 2, .ic = 3, .oc = 10};
+  volume.in = {4, 5, 6};
+  volume.kernel = {2, 3, 3};
+  volume.stride = {1, 2, 1};
+  volume.pad_begin = {1, 1, 0};
+  volume.pad_end = {0, 1, 2};
+  check_f32(volume, 14);
+  check_f32(image(9, 4, 2, 2, 5, 1, 2), 6);
+  check_f32(image(9, 4, 1, 1, 3, 1, 1), 1);
+}
+
+TEST_CASE("f32 conv: groups and depthwise with all strides, dilations and channel tails") {
+  int variant = 0;
+  for (int64_t c : {2, 5, 16, 35}) {
+    for (int64_t k : {3, 5}) {
+      for (int64_t stride : {1, 2, 3}) {
+        for (int64_t dilation : {1, 2}) {
+          ConvProblem p = image(c, c, 7, 21, k, stride, k / 2);
+          p.groups = c;
+          p.dilation = {1, dilation, dilation};
+          check_f32(p, variant++);
+        }
+      }
+    }
+  }
+  ConvProblem wide = image(4, 4, 3, 4, 7, 1, 6);  // some output columns see no input at all
+  wide.groups = 4;
+  check_f32(wide, 9);
+  ConvProblem volume = image(3, 3, 5, 6, 3, 1, 1);
+  volume.in[0] = volume.kernel[0] = 3;
+  volume.pad_begin[0] = 1;
+  volume.groups = 3;
+  check_f32(volume, 12);
+  ConvProblem grouped = image(12, 18, 6, 5, 3, 1, 1);
+  grouped.groups = 3;
+  check_f32(grouped, 15);
+  ConvProblem multiplier = image(4, 12, 6, 5, 3, 2, 1);
+  multiplier.groups = 4;
+  check_f32(multiplier, 10);
+}
+
+TEST_CASE("f32 transposed conv: strides above and below the kernel, dilation, groups, output padding") {
+  int variant = 0;
+  for (int64_t k : {1, 2, 3, 4}) {
+    for (int64_t stride : {1, 2, 3}) {
+      for (int64_t dilation : {1, 2}) {
+        ConvProblem p = image(5, 9, 4, 5, k, stride, k > 2 ? 1 : 0);
+        p.transposed = true;
+        p.dilation = {1, dilation, dilation};
+        p.output_padding = {0, stride > 1 ? 1 : 0, 0};
+        check_f32(p, variant++);
+      }
+    }
+  }
+  ConvProblem p = image(6, 4, 3, 3, 3, 2, 0);
+  p.transposed = true;
+  p.groups = 2;
+  p.in[0] = 2;
+  p.kernel[0] = 2;
+  p.stride[0] = 2;
+  check_f32(p, 12);
+}
+
+TEST_CASE("conv: the same bits for any number of threads") {
+  for (int64_t groups : {1, 32}) {
+    ConvProblem p = image(32, 32, 20, 20, 3, 1, 1);
+    p.groups = groups;
+    std::vector<float> x = fill<float>(p.n * p.in_pixels() * p.ic, 5, -1000, 1000);
+    for (float& v : x) v *= 0.00137f;
+    const auto w = fill<float>(p.ic / groups * p.oc * p.taps(), 6, -100, 100);
+    for (const IsaSet isa : levels()) {
+      for (const ConvAlgorithm& a : conv_algorithms()) {
+        if (!a.refusal(p, isa).empty()) continue;
+        const ConvPlan plan = conv_plan(p, isa, {.algorithm = &a});
+        Case c{p, {.x = x.data()}, {.w = w.data()}, 1};
+        const auto one = run(c, plan);
+        for (int threads : {2, 3, 8}) {
+          c.threads = threads;
+          CHECK(run(c, plan) == one);
+        }
+      }
+    }
+  }
+}
+
+TEST_CASE("int8 conv: exact with zero points on every method, padding reads as the zero point") {
+  int variant = 0;
+  for (DType ta : {DType::u8, DType::i8}) {
+    for (DType tb : {DType::u8, DType::i8}) {
+      for (DType tc : {DType::i32, DType::u8, DType::i8, DType::f32}) {
+        for (int shape = 0; shape < 5; ++shape) {
+          ConvProblem p =
+              image(shape == 0 ? 9 : 6, 6, 6, 7, shape == 0 ? 1 : 3, 1 + shape % 2, shape == 0 ? 0 : 1);
+          if (shape == 0) p.stride = {1, 1, 1};
+          if (shape == 2) p.groups = 6;
+          if (shape == 3) p.groups = 2;
+          if (shape == 4) p.transposed = true;
+          p.a = ta;
+          p.b = tb;
+          p.c = tc;
+          const int a0 = ta == DType::u8 ? 0 : -128, b0 = tb == DType::u8 ? 0 : -128;
+          const auto x = fill<uint8_t>(p.n * p.in_pixels() * p.ic, 7, a0, a0 + 255);
+          const auto w = fill<uint8_t>(p.ic * p.oc / p.groups * p.taps(), 8, b0, b0 + 255);
+          const auto zeros = fill<uint8_t>(p.oc, 9, b0, b0 + 255);
+          const auto bias = fill<int32_t>(p.oc, 10, -500, 500);
+          std::vector<float> scale = fill<float>(p.oc, 11, 1, 9);
+          for (float& s : scale) s *= 0.000713f;
+          Case c{p,
+                 {.x = x.data()},
+                 {.w = w.data(), .zero_point = zeros.data(), .zero_point_per_oc = true},
+                 1 + variant % 3};
+          c.args.x_zero = ta == DType::u8 ? 117 : -9;
+          c.args.epilogue = {.bias_i32 = bias.data(), .scale_n = scale.data(), .zero_point = 7};
+          if (variant % 4 == 3) c.args.epilogue.act.fn = Act::relu;
+          ++variant;
+          check(c);
+        }
+      }
+    }
+  }
+}
+
+TEST_CASE("conv: the method chosen, and why others refuse") {
+  const IsaSet isa = isa_detected();
+  CHECK(conv_plan(image(32, 8, 5, 5, 1, 1, 0), isa).algorithm->name == "gemm");
+  CHECK(conv_plan(image(3, 8, 5, 5, 3, 2, 1), isa).algorithm->name == "gather");
+  CHECK(conv_plan(image(32, 8, 5, 5, 3, 1, 1), isa).algorithm->name == "indirect");
+  ConvProblem p = image(32, 32, 5, 5, 3, 1, 1);
+  p.groups = 32;
+  CHECK(conv_plan(p, isa).algorithm->name == "depthwise");
+  CHECK_THROWS_AS(conv_plan(p, isa, {.algorithm = &conv_algorithms()[0]}), Error);
+  p.groups = 5;
+  CHECK_THROWS_AS(conv_plan(p, isa), Error);
+  p = image(3, 8, 5, 5, 3, 1, 0);
+  p.in = {int64_t{1} << 30, 1 << 20, 8};
+  CHECK_THROWS_AS(conv_plan(p, isa), Error);
+}
