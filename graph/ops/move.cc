@@ -77,15 +77,6 @@ double one_real(const Tensor& t, const char* what) {
   return to_doubles(t)[0];
 }
 
-std::vector<double> to_doubles(const Tensor& t) {
-  std::vector<double> out(static_cast<size_t>(t.size()));
-  visit_type(t.dtype(), NumericTypes{}, [&]<class T>() {
-    const auto x = t.span<T>();
-    for (size_t i = 0; i < out.size(); ++i) out[i] = static_cast<double>(widen(x[i]));
-  });
-  return out;
-}
-
 Dims to_ints(const Tensor& t) {
   Dims out(static_cast<size_t>(t.size()));
   visit_type(t.dtype(), IntTypes{}, [&]<class T>() {

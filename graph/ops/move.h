@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "graph/ops/numeric.h"
 #include "graph/ops/util.h"
 
 namespace skyline::ops {
@@ -35,8 +36,7 @@ Tensor concat(const EvalContext& c, std::span<const Tensor> parts, int64_t axis)
 // x[.., begin : begin + count, ..] along `axis`; the caller has checked the range.
 Tensor cut(const EvalContext& c, const Tensor& x, size_t axis, int64_t begin, int64_t count);
 
-// Every element as double / int64; Error{unsupported} for types that are no numbers.
-std::vector<double> to_doubles(const Tensor& t);
+// Every element as int64 (as double: numeric.h); Error{unsupported} for types that are no integers.
 Dims to_ints(const Tensor& t);
 
 // Error{invalid} unless the tensor has this rank / this dtype.
