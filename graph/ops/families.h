@@ -27,6 +27,9 @@ std::span<const OpDef> matmul_ops();
 std::span<const OpDef> pool_ops();
 std::span<const OpDef> softmax_ops();
 std::span<const OpDef> reduce_ops();
+std::span<const OpDef> conv_transpose_ops();
+std::span<const OpDef> conv_special_ops();
+std::span<const OpDef> norm_ops();
 
 inline constexpr Family kFamilies[] = {
     identity_ops, unary_ops, unary_float_ops, activation_ops, arithmetic_ops, compare_ops, cast_ops,
@@ -36,6 +39,9 @@ inline constexpr Family kFamilies[] = {
     pool_ops,
     softmax_ops,
     reduce_ops,
+    conv_transpose_ops,
+    conv_special_ops,
+    norm_ops,
 };
 
 }  // namespace skyline::ops
