@@ -25,8 +25,8 @@ struct PassOptions {
   std::function<void(std::string_view pass, std::string_view node)> log;  // called for each patch applied
 };
 
-// Applies the passes in order, each to a fixpoint, and the whole list again until nothing fires. Returns how
-// many patches were applied.
+// Applies the passes in order, and the whole list again until nothing fires; then the same to the bodies of
+// If, Loop and Scan. Verifies the result. Returns how many patches were applied.
 int64_t run_passes(Graph& g, std::span<const Pass> passes, const PassOptions& options = {});
 
 }  // namespace skyline

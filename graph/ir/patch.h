@@ -24,8 +24,9 @@ class Patch {
 
   // Applies to the graph it was made for: adds, infers the facts of the new nodes, checks that each
   // replacement agrees in dtype and does not contradict in shape (Error{internal} naming `pass`), rewires,
-  // removes what died.
-  void apply(Graph& g, std::string_view pass) &&;
+  // infers again what reads a value that is now known better, removes what died. Returns the nodes that may
+  // have become interesting to a pass: the new ones, and those that read a replaced value.
+  std::vector<NodeId> apply(Graph& g, std::string_view pass) &&;
 
  private:
   struct NewConstant {
@@ -43,6 +44,8 @@ class Patch {
     bool is_node;
     size_t index;
   };
+  void rewire(Graph& g, ValueId old, ValueId now, std::string_view pass, std::vector<NodeId>& touched) const;
+  void remove_orphans(Graph& g) const;
   ValueId fresh() { return ValueId{static_cast<uint32_t>(base_ + issued_++)}; }
 
   size_t base_;  // ids from here on are the patch's own until applied

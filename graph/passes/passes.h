@@ -1,14 +1,40 @@
 #pragma once
-// The ordered lists of passes. See ADD_A_PASS.md.
+// The passes, one file for a few that belong together, and the ordered lists of them. See ADD_A_PASS.md.
 #include <span>
 
 #include "graph/ir/pass.h"
 
 namespace skyline {
 
-// Rewrites that make any graph simpler, whatever it runs on.
+// Rewrites that make any graph simpler, whatever it runs on. Facts must be inferred before.
 std::span<const Pass> portable_passes();
 // Rewrites towards what our kernels run best; on graphs with static shapes, after the portable ones.
 std::span<const Pass> target_passes();
 
+namespace passes {
+
+// Constants.
+extern const Pass kFoldConstants;   // what depends on constants and static shapes only
+extern const Pass kFoldDequantize;  // the same for DequantizeLinear, which precision passes want to see
+extern const Pass kInlineIf;        // If with a constant condition -> its branch
+// Cleaning.
+extern const Pass kRemoveIdentity;  // nodes that return their input
+extern const Pass kMergeCommon;     // nodes that compute what another already does
+// Into constant weights.
+extern const Pass kFoldBatchNorm;       // BatchNormalization after a contraction
+extern const Pass kDecomposeBatchNorm;  // BatchNormalization that stands alone -> Mul + Add
+extern const Pass kFoldScaleAfter;      // Mul, Div, Add, Sub by constants per channel after a contraction
+extern const Pass kFoldScaleBefore;     // the same before a Conv
+extern const Pass kFoldPad;             // Pad into Conv and pools
+
+// Recognition of what is spelled out.
+extern const Pass kRecogniseActivation;  // HardSigmoid, HardSwish, Swish, LeakyRelu, Clip
+extern const Pass kRecogniseGelu;        // exact and by tanh
+
+// Fusion.
+extern const Pass kFuseMatMul;      // a transposed factor, a product with a number
+extern const Pass kFuseResidual;    // contraction + tensor of its shape
+extern const Pass kFuseActivation;  // activation of a contraction
+
+}  // namespace passes
 }  // namespace skyline

@@ -17,7 +17,7 @@ void to_f32(const ConvRun& run) {
   const ConvProblem& p = run.plan.problem;
   auto* to = reinterpret_cast<float*>(run.image);
   auto* x = static_cast<const T*>(run.args.x);
-  parallel_for(run.threads, p.n * p.in_pixels(), std::max<int64_t>(1, 65536 / p.ic),
+  parallel_for(run.threads, p.n * p.in_pixels(), std::max<int64_t>(1, 16384 / p.ic),
                [&](int64_t begin, int64_t end) {
                  for (int64_t i = begin; i < end; ++i) {
                    for (int64_t c = 0; c < p.ic; ++c) {

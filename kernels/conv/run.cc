@@ -99,7 +99,7 @@ Pixels prepare_pixels(const ConvRun& run) {
   const int64_t group = run.plan.tap_steps * kStepBytes, pixel = group * p.groups;
   auto* x = static_cast<const std::byte*>(run.args.x);
   parallel_for(
-      run.threads, p.n * p.in_pixels(), std::max<int64_t>(1, 65536 / p.ic), [&](int64_t begin, int64_t end) {
+      run.threads, p.n * p.in_pixels(), std::max<int64_t>(1, 16384 / p.ic), [&](int64_t begin, int64_t end) {
         if (p.groups == 1) {
           copy_rows(x + begin * ldx, p.a, end - begin, icg, ldx, 1, run.args.x_zero,
                     run.image + begin * pixel, pixel);
@@ -221,69 +221,47 @@ struct Tiles {
 
 }  // namespace
 
-namespace {
-
-// The loops over phases, images, groups and blocks, as one range: a thread is woken once per convolution.
-struct TileLoop {
-  const ConvRun& run;
-  Pixels pixels;
-  Grid grid;         // of the first phase, which has the most rows
-  int64_t jobs = 0;  // images x groups
-
-  int64_t size() const { return static_cast<int64_t>(run.plan.packed_offset.size()) * jobs * grid.blocks(); }
-
-  void item(int64_t i) const {
-    const ConvPlan& plan = run.plan;
-    const ConvProblem& p = plan.problem;
-    const int64_t block = i % grid.blocks(), job = i / grid.blocks() % jobs, phase = i / grid.blocks() / jobs;
-    const auto ny = static_cast<int64_t>(plan.axes[1].size()), nx = static_cast<int64_t>(plan.axes[2].size());
-    const AxisPhase& z = plan.axes[0][to_size(phase / nx / ny)];
-    const AxisPhase& y = plan.axes[1][to_size(phase / nx % ny)];
-    const AxisPhase& x = plan.axes[2][to_size(phase % nx)];
-    const GemmKernel& kernel = *plan.kernel;
-    const int64_t image = job / p.groups, group = job % p.groups, ocg = p.oc / p.groups;
-    const int64_t row = image * p.out_pixels(), col = group * ocg;
-    const auto c_size = static_cast<int64_t>(size_of(p.c));
-    Product g;
-    g.kernel = &kernel;
-    g.taps = static_cast<int64_t>(z.taps.size() * y.taps.size() * x.taps.size());
-    g.steps = plan.tap_steps;
-    g.shape = {ocg, g.taps * g.steps, kernel.nr, kernel.lanes, kernel.kr};
-    g.b =
-        run.args.w + plan.packed_offset[to_size(phase)] + to_size(group) * align_up(to_size(g.shape.bytes()));
-    g.c = static_cast<std::byte*>(run.args.y) + (row * run.args.ldy + col) * c_size;
-    g.c_stride = run.args.ldy * c_size;
-    g.out = p.c;
-    g.epilogue = moved(run.args.epilogue, row, col);
-    const Tiles tiles{run,         z, y, x, g, pixels.base + image * pixels.image + group * pixels.group,
-                      pixels.pixel};
-    Grid mine = grid;
-    mine.m = z.count * y.count * x.count;
-    tiles.block(mine.block(block));
-  }
-};
-
-}  // namespace
-
 void run_on_tiles(const ConvRun& run) noexcept {
   const ConvPlan& plan = run.plan;
   const ConvProblem& p = plan.problem;
-  TileLoop loop{run, prepare_pixels(run), {}, p.n * p.groups};
-  int64_t rows = 1, taps = 1;
-  for (const auto& axis : plan.axes) {
-    rows *= axis[0].count;
-    taps *= static_cast<int64_t>(axis[0].taps.size());
+  const GemmKernel& kernel = *plan.kernel;
+  const Pixels pixels = prepare_pixels(run);
+  const int64_t ocg = p.oc / p.groups, jobs = p.n * p.groups;
+  const auto c_size = static_cast<int64_t>(size_of(p.c));
+  size_t phase = 0;
+  for (const AxisPhase& z : plan.axes[0]) {
+    for (const AxisPhase& y : plan.axes[1]) {
+      for (const AxisPhase& x : plan.axes[2]) {
+        const std::byte* weights = run.args.w + plan.packed_offset[phase++];
+        const int64_t rows = z.count * y.count * x.count;
+        const auto taps = static_cast<int64_t>(z.taps.size() * y.taps.size() * x.taps.size());
+        if (rows == 0) continue;
+        const PanelShape shape{ocg, taps * plan.tap_steps, kernel.nr, kernel.lanes, kernel.kr};
+        const auto group_bytes = static_cast<int64_t>(align_up(to_size(shape.bytes())));
+        const auto share = static_cast<int>(std::min<int64_t>((run.threads + jobs - 1) / jobs, run.threads));
+        const Grid grid = make_grid(kernel, rows, ocg, taps * plan.tap_steps * kernel.kr, share);
+        parallel_for(run.threads, jobs * grid.blocks(), 1, [&](int64_t begin, int64_t end) {
+          for (int64_t i = begin; i < end; ++i) {
+            const int64_t job = i / grid.blocks(), image = job / p.groups, group = job % p.groups;
+            const int64_t row = image * p.out_pixels(), col = group * ocg;
+            Product g;
+            g.kernel = &kernel;
+            g.shape = shape;
+            g.taps = taps;
+            g.steps = plan.tap_steps;
+            g.b = weights + group * group_bytes;
+            g.c = static_cast<std::byte*>(run.args.y) + (row * run.args.ldy + col) * c_size;
+            g.c_stride = run.args.ldy * c_size;
+            g.out = p.c;
+            g.epilogue = moved(run.args.epilogue, row, col);
+            const Tiles tiles{
+                run, z, y, x, g, pixels.base + image * pixels.image + group * pixels.group, pixels.pixel};
+            tiles.block(grid.block(i % grid.blocks()));
+          }
+        });
+      }
+    }
   }
-  const int64_t k = taps * p.ic / p.groups, ocg = p.oc / p.groups;
-  const auto share =
-      static_cast<int>(std::min<int64_t>((run.threads + loop.jobs - 1) / loop.jobs, run.threads));
-  loop.grid = make_grid(*plan.kernel, rows, ocg, k, share);
-  const double work = static_cast<double>(rows) * static_cast<double>(ocg) * static_cast<double>(k + 1) /
-                      static_cast<double>(loop.grid.blocks());
-  const auto grain = std::max<int64_t>(1, static_cast<int64_t>(kWorthAThread / work));
-  parallel_for(run.threads, loop.size(), grain, [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) loop.item(i);
-  });
 }
 
 }  // namespace skyline::kernels

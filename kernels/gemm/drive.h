@@ -26,9 +26,6 @@ struct Product {
   Epilogue epilogue;
 };
 
-// Multiply-adds that are worth waking a thread for: some two microseconds of work.
-inline constexpr double kWorthAThread = 250e3;
-
 // A thread's share: rows [m0, m1) by panels [p0, p1).
 struct Block {
   int64_t m0, m1, p0, p1;

@@ -157,7 +157,7 @@ void gemm_run(const GemmPlan& plan, const GemmArgs& args, std::byte* workspace, 
   const Grid grid = make_grid(*plan.kernel, m, p.n, p.k, threads);
   const double work = static_cast<double>(m) * static_cast<double>(p.n) * static_cast<double>(p.k);
   if (batch >= threads || (batch > 1 && grid.blocks() == 1)) {  // whole matrices per thread
-    const int64_t grain = std::max<int64_t>(1, static_cast<int64_t>(kWorthAThread / (work + 1)));
+    const int64_t grain = std::max<int64_t>(1, static_cast<int64_t>(250e3 / (work + 1)));
     parallel_for(threads, batch, grain, [&](int64_t begin, int64_t end) {
       const int me = std::min(parallel_index(), threads - 1);
       std::byte* packed = workspace + static_cast<size_t>(me) * b_bytes;

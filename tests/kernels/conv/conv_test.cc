@@ -206,16 +206,12 @@ TEST_CASE("f32 transposed conv: strides above and below the kernel, dilation, gr
 }
 
 TEST_CASE("conv: the same bits for any number of threads") {
-  for (int shape = 0; shape < 4; ++shape) {  // indirect, depthwise, gather, transposed
-    ConvProblem p = image(shape == 2 ? 4 : 32, 32, 20, 20, 3, 1, 1);
-    p.groups = shape == 1 ? 32 : 1;
-    if (shape == 3) {
-      p.transposed = true;
-      p.stride = {1, 2, 2};
-    }
+  for (int64_t groups : {1, 32}) {
+    ConvProblem p = image(32, 32, 20, 20, 3, 1, 1);
+    p.groups = groups;
     std::vector<float> x = fill<float>(p.n * p.in_pixels() * p.ic, 5, -1000, 1000);
     for (float& v : x) v *= 0.00137f;
-    const auto w = fill<float>(p.ic / p.groups * p.oc * p.taps(), 6, -100, 100);
+    const auto w = fill<float>(p.ic / groups * p.oc * p.taps(), 6, -100, 100);
     for (const IsaSet isa : levels()) {
       for (const ConvAlgorithm& a : conv_algorithms()) {
         if (!a.refusal(p, isa).empty()) continue;
