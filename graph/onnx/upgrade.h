@@ -68,11 +68,4 @@ class Rewrite {
 // old form has no newest equivalent, Error{invalid} where the node breaks the old form's rules.
 void upgrade(Rewrite& r);
 
-// The versions below are what it takes to list a family's rows.
-struct UpgradeRow {
-  std::string_view op;
-  int64_t until;  // the last opset that has the old form
-  void (*apply)(Rewrite&);
-};
-
 }  // namespace skyline::onnx
