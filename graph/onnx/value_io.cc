@@ -1,4 +1,4 @@
-#include "graph/onnx/tensor_io.h"
+#include "graph/onnx/value_io.h"
 
 #include "graph/onnx/parse.h"
 #include "graph/onnx/tensors.h"
@@ -40,6 +40,15 @@ void write(const Value& v, SequenceProto& p) {
       write_tensor(item.tensor(), *p.add_tensor_values());
     }
   }
+}
+
+// Files that were written before their type had a number hold its bits as unsigned integers.
+Value as_declared(Value v, DType declared) {
+  if (!v.is_tensor() || declared == DType::undefined || v.tensor().dtype() == declared) return v;
+  const Tensor& t = v.tensor();
+  const bool same_bits = is_unsigned_int(t.dtype()) && storage_bits(t.dtype()) == storage_bits(declared);
+  if (!same_bits || !(is_float(declared) || is_small_float(declared))) return v;
+  return Tensor::view(declared, t.dims(), t.raw(), t.owner());
 }
 
 template <class Proto>
