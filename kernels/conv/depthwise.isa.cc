@@ -26,49 +26,61 @@ struct Clamp {
   F32 lo, hi;
 };
 
-// n channels (a whole vector unless Tail) from channel c of T pixels from ox on; kernel columns [k0, k1) are
-// inside.
-template <int T, bool Tail>
+// T pixels from ox on by V vectors of channels from c on; a Tail has one vector of n channels. Kernel columns
+// [k0, k1) are inside the row.
+template <int T, int V, bool Tail>
 inline void tile(const DepthwiseRow& d, int64_t ox, int64_t c, int n, int64_t k0, int64_t k1,
                  const Clamp& clamp) {
+  static_assert(!Tail || V == 1);
+  const auto get = [n](const float* p) { return Tail ? load_first(p, n) : load(p); };
   const int64_t step = d.stride * d.ldx, tap = d.dilation * d.ldx;
   const int64_t x0 = (ox * d.stride - d.pad) * d.ldx + c;
-  F32 acc[T];
-  const F32 start = d.epilogue.bias_n
-                        ? (Tail ? load_first(d.epilogue.bias_n + c, n) : load(d.epilogue.bias_n + c))
-                        : F32(0.0f);
+  const Epilogue& e = d.epilogue;
+  F32 acc[T][V];
 #pragma GCC unroll 8
-  for (int t = 0; t < T; ++t) acc[t] = start;
+  for (int v = 0; v < V; ++v) {
+    acc[0][v] = e.bias_n ? get(e.bias_n + c + v * kLanes) : F32(0.0f);
+#pragma GCC unroll 8
+    for (int t = 1; t < T; ++t) acc[t][v] = acc[0][v];
+  }
   for (int64_t r = 0; r < d.rows; ++r) {
     if (!d.x[r]) continue;
     const float* x = d.x[r] + x0 + k0 * tap;
     const float* w = d.w + (r * d.kw + k0) * d.w_stride + c;
     for (int64_t k = k0; k < k1; ++k, x += tap, w += d.w_stride) {
-      const F32 vw = load(w);
 #pragma GCC unroll 8
-      for (int t = 0; t < T; ++t) {
-        acc[t] = mul_add(Tail ? load_first(x + t * step, n) : load(x + t * step), vw, acc[t]);
+      for (int v = 0; v < V; ++v) {
+        const F32 vw = load(w + v * kLanes);
+#pragma GCC unroll 8
+        for (int t = 0; t < T; ++t) acc[t][v] = mul_add(get(x + t * step + v * kLanes), vw, acc[t][v]);
       }
     }
   }
   float* y = d.y + ox * d.ldy + c;
+  const float* residual = e.residual ? e.residual + ox * e.ldr + c : nullptr;
 #pragma GCC unroll 8
   for (int t = 0; t < T; ++t) {
-    if (d.epilogue.residual) acc[t] += load_first(d.epilogue.residual + (ox + t) * d.epilogue.ldr + c, n);
-    acc[t] = clip(acc[t], clamp.lo, clamp.hi);
-    if constexpr (Tail) {
-      store_first(y + t * d.ldy, acc[t], n);
-    } else {
-      store(y + t * d.ldy, acc[t]);
+#pragma GCC unroll 8
+    for (int v = 0; v < V; ++v) {
+      if (residual) acc[t][v] += get(residual + t * e.ldr + v * kLanes);
+      const F32 out = clip(acc[t][v], clamp.lo, clamp.hi);
+      if constexpr (Tail) {
+        store_first(y + t * d.ldy, out, n);
+      } else {
+        store(y + t * d.ldy + v * kLanes, out);
+      }
     }
   }
 }
 
-template <int T>
+template <int T, int V>
 inline void pixels(const DepthwiseRow& d, int64_t ox, int64_t k0, int64_t k1, const Clamp& clamp) {
   int64_t c = 0;
-  for (; c + kLanes <= d.c; c += kLanes) tile<T, false>(d, ox, c, kLanes, k0, k1, clamp);
-  if (c < d.c) tile<T, true>(d, ox, c, static_cast<int>(d.c - c), k0, k1, clamp);
+  for (; c + V * kLanes <= d.c; c += V * kLanes) tile<T, V, false>(d, ox, c, 0, k0, k1, clamp);
+  if constexpr (V > 1) {
+    for (; c + kLanes <= d.c; c += kLanes) tile<T, 1, false>(d, ox, c, 0, k0, k1, clamp);
+  }
+  if (c < d.c) tile<T, 1, true>(d, ox, c, static_cast<int>(d.c - c), k0, k1, clamp);
 }
 
 void run(const DepthwiseRow& d) noexcept {
@@ -82,17 +94,17 @@ void run(const DepthwiseRow& d) noexcept {
       // Pixels from here on whose columns are all inside.
       const int64_t inside = (d.iw - 1 - reach - x) / d.stride + 1;
       const int64_t end = ox + inside < d.ow ? ox + inside : d.ow;
-      for (; ox + 8 <= end; ox += 8) pixels<8>(d, ox, 0, d.kw, clamp);
-      for (; ox + 4 <= end; ox += 4) pixels<4>(d, ox, 0, d.kw, clamp);
-      for (; ox + 2 <= end; ox += 2) pixels<2>(d, ox, 0, d.kw, clamp);
-      for (; ox < end; ++ox) pixels<1>(d, ox, 0, d.kw, clamp);
+      for (; ox + 8 <= end; ox += 8) pixels<8, 1>(d, ox, 0, d.kw, clamp);
+      for (; ox + 4 <= end; ox += 4) pixels<4, 2>(d, ox, 0, d.kw, clamp);
+      for (; ox + 2 <= end; ox += 2) pixels<2, 4>(d, ox, 0, d.kw, clamp);
+      for (; ox < end; ++ox) pixels<1, 4>(d, ox, 0, d.kw, clamp);
       continue;
     }
     int64_t k0 = x < 0 ? (-x + d.dilation - 1) / d.dilation : 0;
     int64_t k1 = x < d.iw ? (d.iw - 1 - x) / d.dilation + 1 : 0;
     k1 = k1 < d.kw ? k1 : d.kw;
     k0 = k0 < k1 ? k0 : k1;
-    pixels<1>(d, ox, k0, k1, clamp);
+    pixels<1, 4>(d, ox, k0, k1, clamp);
     ++ox;
   }
   if (d.epilogue.act.fn > Act::clip) activate_rows(d.epilogue.act, d.y, d.ldy, d.ow, d.c);

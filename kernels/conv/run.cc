@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "kernels/base/cpu.h"
 #include "kernels/base/memory.h"
 #include "kernels/base/parallel.h"
 #include "kernels/gemm/drive.h"
@@ -14,6 +15,16 @@ constexpr int64_t kGatherTiles = 4;  // tiles whose patches are copied at a time
 
 size_t to_size(int64_t n) {
   return static_cast<size_t>(n);
+}
+
+// Output rows whose pointers are made at a time: while they and the pixels behind them fit into half of L2,
+// panels of weights stream by.
+int64_t indirect_rows(const ConvPlan& plan) {
+  const ConvProblem& p = plan.problem;
+  const int64_t l2 = std::max<int64_t>(cpu_info().l2, 256 << 10), mr = plan.kernel->mr;
+  const int64_t pixel = p.ic / p.groups * 4 * (p.transposed ? 1 : p.stride[1] * p.stride[2]);
+  const int64_t most = std::min(l2 / 2 / std::max<int64_t>(pixel, 1), l2 / 8 / (p.taps() * 8));
+  return std::clamp(most / mr * mr, mr, std::max(mr, (p.out_pixels() + mr - 1) / mr * mr));
 }
 
 }  // namespace
@@ -41,7 +52,7 @@ ConvScratch conv_scratch(const ConvPlan& plan) noexcept {
       const int64_t row = p.taps() * plan.tap_steps * kStepBytes + static_cast<int64_t>(kAlignment);
       s.per_thread = align_up(to_size(mr) * sizeof(void*)) + align_up(to_size(kGatherTiles * mr * row));
     } else {
-      s.per_thread = align_up(to_size(p.taps() * mr) * sizeof(void*));
+      s.per_thread = align_up(to_size(indirect_rows(plan) * p.taps()) * sizeof(void*));
     }
   }
   return s;
@@ -84,6 +95,16 @@ void conv_run(const ConvPlan& plan, const ConvArgs& args, std::byte* workspace, 
 
 namespace {
 
+// memcpy of a few words, without the call: `bytes` is a multiple of 4.
+inline void copy_words(std::byte* to, const std::byte* from, int64_t bytes) {
+  if (bytes < 16) {
+    for (int64_t i = 0; i < bytes; i += 4) std::memcpy(to + i, from + i, 4);
+    return;
+  }
+  for (int64_t i = 0; i + 16 <= bytes; i += 16) std::memcpy(to + i, from + i, 16);
+  std::memcpy(to + bytes - 16, from + bytes - 16, 16);
+}
+
 // Where the kernel finds its pixels: x itself, or its widened copy. In bytes.
 struct Pixels {
   const std::byte* base;
@@ -124,70 +145,107 @@ struct Tiles {
 
   int64_t rows() const { return z.count * y.count * x.count; }
 
-  // Calls put(i, tap, pointer or null in the padding) for m output positions from `row` on.
-  template <class Put>
-  void each_pixel(int64_t row, int64_t m, Put&& put) const {
+  // A walk over output positions in order.
+  struct Position {
+    int64_t x, y, z;
+  };
+  Position position(int64_t row) const {
+    return {row % x.count, row / x.count % y.count, row / x.count / y.count};
+  }
+  void advance(Position& o) const {
+    if (++o.x < x.count) return;
+    o.x = 0;
+    if (++o.y < y.count) return;
+    o.y = 0;
+    ++o.z;
+  }
+
+  // Calls line(first tap, input line in pixels or -1, where each kernel column lies in it) per line of the
+  // kernel.
+  template <class Line>
+  void each_line(const Position& o, Line&& line) const {
     const auto nz = static_cast<int64_t>(z.taps.size()), ny = static_cast<int64_t>(y.taps.size()),
                nx = static_cast<int64_t>(x.taps.size());
-    int64_t ox = row % x.count, oy = row / x.count % y.count, oz = row / x.count / y.count;
-    for (int64_t i = 0; i < m; ++i) {
-      const int32_t *in_z = z.input.data() + oz * nz, *in_y = y.input.data() + oy * ny,
-                    *in_x = x.input.data() + ox * nx;
-      int64_t tap = 0;
-      for (int64_t kz = 0; kz < nz; ++kz) {
-        for (int64_t ky = 0; ky < ny; ++ky) {
-          const bool outside = (in_z[kz] | in_y[ky]) < 0;
-          const int64_t line = int64_t{in_z[kz]} + in_y[ky];
-          for (int64_t kx = 0; kx < nx; ++kx) {
-            const bool inside = !outside && in_x[kx] >= 0;
-            put(i, tap++, inside ? image + (line + in_x[kx]) * pixel : nullptr);
-          }
-        }
-      }
-      if (++ox == x.count) {
-        ox = 0;
-        if (++oy == y.count) {
-          oy = 0;
-          ++oz;
-        }
+    const int32_t *in_z = z.input.data() + o.z * nz, *in_y = y.input.data() + o.y * ny,
+                  *in_x = x.input.data() + o.x * nx;
+    int64_t tap = 0;
+    for (int64_t kz = 0; kz < nz; ++kz) {
+      for (int64_t ky = 0; ky < ny; ++ky, tap += nx) {
+        line(tap, (in_z[kz] | in_y[ky]) < 0 ? int64_t{-1} : int64_t{in_z[kz]} + in_y[ky], in_x);
       }
     }
   }
 
   void indirect(const Product& g, const Block& block) const {
-    const void* zeros = run.plan.zeros.data();
-    run_block(g, block, reinterpret_cast<const void**>(run.scratch()),
-              [&](int64_t row, int64_t m, const void** out) {
-                each_pixel(row, m, [=](int64_t i, int64_t tap, const std::byte* p) {
-                  out[tap * m + i] = p ? p : zeros;
-                });
-              });
+    auto** const pointers = reinterpret_cast<const void**>(run.scratch());
+    const int64_t most = indirect_rows(run.plan);
+    for (int64_t m0 = block.m0; m0 < block.m1; m0 += most) {
+      const Block part{m0, std::min(block.m1, m0 + most), block.p0, block.p1};
+      const int64_t tiles = tile_count(part, g.kernel->mr);
+      Position o = position(m0);
+      for (int64_t i = 0; i < tiles; ++i) {
+        const int64_t row = tile_begin(part, tiles, i), m = tile_begin(part, tiles, i + 1) - row;
+        point(o, m, pointers + (row - m0) * g.taps);
+      }
+      run_block(g, part, [=](int64_t row, int64_t) { return pointers + (row - m0) * g.taps; });
+    }
+  }
+
+  // The pointers of one tile, [tap][m]. Moves o on by m positions.
+  void point(Position& o, int64_t m, const void** out) const {
+    const std::byte* const zeros = run.plan.zeros.data();
+    const auto nx = static_cast<int64_t>(x.taps.size());
+    for (int64_t i = 0; i < m; ++i, advance(o)) {
+      each_line(o, [=, this](int64_t tap, int64_t line, const int32_t* in_x) {
+        const void** to = out + tap * m + i;
+        const std::byte* from = image + line * pixel;
+        for (int64_t kx = 0; kx < nx; ++kx, to += m) {
+          *to = line < 0 || in_x[kx] < 0 ? zeros : from + in_x[kx] * pixel;
+        }
+      });
+    }
   }
 
   // Copies patches to rows of all taps, so that the kernel sees one long K.
   void gather(const Product& g, const Block& block) const {
-    auto** pointers = reinterpret_cast<const void**>(run.scratch());
+    auto** const pointers = reinterpret_cast<const void**>(run.scratch());
     std::byte* const patches = run.scratch() + align_up(to_size(g.kernel->mr) * sizeof(void*));
-    const int64_t tap_bytes = run.plan.tap_steps * kStepBytes, words = run.plan.tap_steps;
-    const int64_t row_bytes = g.taps * tap_bytes;
+    const int64_t tap_bytes = run.plan.tap_steps * kStepBytes, row_bytes = g.taps * tap_bytes;
     const int64_t most = kGatherTiles * g.kernel->mr;
+    Product dense = g;
+    dense.taps = 1;
+    dense.steps = g.taps * g.steps;
+    Position o = position(block.m0);
     for (int64_t m0 = block.m0; m0 < block.m1; m0 += most) {
       const Block part{m0, std::min(block.m1, m0 + most), block.p0, block.p1};
-      each_pixel(part.m0, part.m1 - part.m0, [=](int64_t i, int64_t tap, const std::byte* p) {
-        auto* to = reinterpret_cast<int32_t*>(patches + i * row_bytes + tap * tap_bytes);
-        for (int64_t j = 0; j < words; ++j) {
-          int32_t v = 0;
-          if (p) std::memcpy(&v, p + j * 4, 4);
-          to[j] = v;
-        }
-      });
-      Product dense = g;
-      dense.taps = 1;
-      dense.steps = g.taps * g.steps;
-      run_block(dense, part, pointers, [=](int64_t row, int64_t m, const void** out) {
-        for (int64_t i = 0; i < m; ++i) out[i] = patches + (row - m0 + i) * row_bytes;
+      for (int64_t i = 0; i < part.m1 - m0; ++i, advance(o))
+        copy_patch(o, tap_bytes, patches + i * row_bytes);
+      run_block(dense, part, [=](int64_t row, int64_t m) {
+        for (int64_t i = 0; i < m; ++i) pointers[i] = patches + (row - m0 + i) * row_bytes;
+        return pointers;
       });
     }
+  }
+
+  void copy_patch(const Position& o, int64_t tap_bytes, std::byte* to) const {
+    const auto nx = static_cast<int64_t>(x.taps.size());
+    each_line(o, [=, this](int64_t tap, int64_t line, const int32_t* in_x) {
+      std::byte* dst = to + tap * tap_bytes;
+      const std::byte* from = image + line * pixel;
+      if (line < 0) {
+        std::memset(dst, 0, to_size(nx * tap_bytes));
+      } else if (in_x[0] >= 0 && in_x[nx - 1] == in_x[0] + nx - 1 && pixel == tap_bytes) {  // side by side
+        copy_words(dst, from + in_x[0] * pixel, nx * tap_bytes);
+      } else {
+        for (int64_t kx = 0; kx < nx; ++kx, dst += tap_bytes) {
+          if (in_x[kx] < 0) {
+            std::memset(dst, 0, to_size(tap_bytes));
+          } else {
+            copy_words(dst, from + in_x[kx] * pixel, tap_bytes);
+          }
+        }
+      }
+    });
   }
 
   // Output positions of a phase of a transposed convolution are `step` pixels apart: a line at a time.

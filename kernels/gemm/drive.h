@@ -59,15 +59,21 @@ inline Epilogue moved(Epilogue e, int64_t row, int64_t col) {
   return e;
 }
 
-// Runs rows [m0, m1) by panels [p0, p1). rows(row, m, out) writes the taps * m pointers of tile.h for the m
-// rows from `row` on; `pointers` is room for taps * kernel->mr of them. The rows are cut evenly, so no tile
-// is left tiny.
+// The rows of a block are cut evenly into tiles, so that none is left tiny.
+inline int64_t tile_count(const Block& b, int mr) {
+  return (b.m1 - b.m0 + mr - 1) / mr;
+}
+inline int64_t tile_begin(const Block& b, int64_t tiles, int64_t i) {
+  return b.m0 + (b.m1 - b.m0) * i / tiles;
+}
+
+// Runs a block, panel by panel. rows(row, m) gives the taps * m pointers of tile.h for the m rows from `row`
+// on.
 template <class Rows>
-void run_block(const Product& g, const Block& block, const void** pointers, Rows&& rows) noexcept {
-  const int64_t height = block.m1 - block.m0, tiles = (height + g.kernel->mr - 1) / g.kernel->mr;
+void run_block(const Product& g, const Block& block, Rows&& rows) noexcept {
+  const int64_t tiles = tile_count(block, g.kernel->mr);
   const auto out_size = static_cast<int64_t>(size_of(g.out));
   GemmTile t;
-  t.a = pointers;
   t.steps = g.steps;
   t.taps = g.taps;
   t.c_stride = g.c_stride;
@@ -76,19 +82,23 @@ void run_block(const Product& g, const Block& block, const void** pointers, Rows
     const int64_t col = p * g.shape.nr;
     t.n = std::min<int64_t>(g.shape.nr, g.shape.n - col);
     if (panel_is_direct(g, p)) {
-      t.b = g.direct + col * 4;
+      t.b = g.direct + col * kStepBytes;
       t.b_stride = g.direct_stride;
     } else {
       t.b = g.direct ? g.b : g.b + g.shape.offset(p);
       t.b_stride = g.shape.stride(p);
     }
-    for (int64_t i = 0; i < tiles; ++i) {
-      const int64_t row = block.m0 + height * i / tiles;
-      t.m = block.m0 + height * (i + 1) / tiles - row;
-      rows(row, t.m, pointers);
+    const Epilogue base = moved(g.epilogue, 0, col);
+    t.epilogue = base;
+    for (int64_t i = 0, row = block.m0; i < tiles; ++i) {
+      const int64_t next = tile_begin(block, tiles, i + 1);
+      t.m = next - row;
+      t.a = rows(row, t.m);
       t.c = g.c + row * g.c_stride + col * out_size;
-      t.epilogue = moved(g.epilogue, row, col);
+      if (base.residual) t.epilogue.residual = base.residual + row * base.ldr;
+      if (base.bias_m) t.epilogue.bias_m = base.bias_m + row;
       g.kernel->run(t);
+      row = next;
     }
   }
 }

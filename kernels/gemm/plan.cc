@@ -87,7 +87,10 @@ GemmPlan gemm_plan(const GemmProblem& problem, IsaSet isa, const GemmKernel* for
   const int64_t row_bytes = std::max<int64_t>(plan.steps * kStepBytes, 1);
   const int64_t fit = std::max<int64_t>(cpu_info().l2, 256 << 10) / 2 / row_bytes / kernel.mr * kernel.mr;
   s.mc = std::clamp<int64_t>(fit, kernel.mr, 1024 * kernel.mr);
-  if (s.copy_a) {
+  // Scratch also where A may turn out to be badly strided (see run.cc) and is read often enough for a copy to
+  // pay.
+  const bool may_copy = f32 && problem.k % 1024 == 0 && problem.k > 0 && plan.panels >= 4 && problem.m > 4;
+  if (s.copy_a || may_copy) {
     const int64_t rows = problem.batch > 1 ? s.mc : std::min(s.mc, problem.m);
     plan.a_scratch = static_cast<int64_t>(align_up(static_cast<size_t>(rows * (row_bytes + kAlignment))));
   }

@@ -17,6 +17,11 @@ BSource source(const GemmPlan& plan, const GemmWeights& w) {
   return {w.b, p.b, p.trans_b ? 1 : w.ldb, p.trans_b ? w.ldb : 1, p.alpha, w.zero_point, w.zero_point_per_n};
 }
 
+// Rows a page apart share one set of a first-level cache, and a tile reads mr of them side by side.
+bool badly_strided(int64_t lda) {
+  return lda * 4 % 4096 == 0;
+}
+
 bool reads_direct(const GemmPlan& plan) {
   return !plan.problem.const_b && !plan.schedule.pack_b;
 }
@@ -95,12 +100,14 @@ struct Run {
       const Block part{m0, std::min(whole.m1, m0 + plan.schedule.mc), whole.p0, whole.p1};
       const std::byte* base = e.a;
       int64_t stride = args.lda * size;
-      if (plan.schedule.copy_a) {
+      if (plan.schedule.copy_a || (plan.a_scratch && badly_strided(args.lda))) {
         stride = copy_a(e, part, m_stride, k_stride, scratch);
         base = scratch - part.m0 * stride;
       }
-      run_block(g, part, pointers, [=](int64_t row, int64_t m, const void** out) {
-        for (int64_t i = 0; i < m; ++i) out[i] = base + (row + i) * stride;
+      run_block(g, part, [&](int64_t row, int64_t m) {
+        const std::byte* first = base + row * stride;
+        for (int64_t i = 0; i < m; ++i) pointers[i] = first + i * stride;
+        return pointers;
       });
     }
   }
