@@ -30,6 +30,8 @@ std::span<const OpDef> reduce_ops();
 std::span<const OpDef> conv_transpose_ops();
 std::span<const OpDef> conv_special_ops();
 std::span<const OpDef> norm_ops();
+std::span<const OpDef> control_ops();
+std::span<const OpDef> recurrent_ops();
 
 inline constexpr Family kFamilies[] = {
     identity_ops, unary_ops, unary_float_ops, activation_ops, arithmetic_ops, compare_ops, cast_ops,
@@ -42,6 +44,8 @@ inline constexpr Family kFamilies[] = {
     conv_transpose_ops,
     conv_special_ops,
     norm_ops,
+    control_ops,
+    recurrent_ops,
 };
 
 }  // namespace skyline::ops
