@@ -11,7 +11,7 @@
 namespace skyline::kernels {
 namespace {
 
-constexpr int64_t kGatherTiles = 4;  // tiles whose patches are copied at a time: they stay in L1
+constexpr int64_t kGatherTiles = 8;  // tiles whose patches are made at a time: they stay in L1
 
 size_t to_size(int64_t n) {
   return static_cast<size_t>(n);
@@ -46,11 +46,11 @@ ConvScratch conv_scratch(const ConvPlan& plan) noexcept {
       s.per_thread += align_up(to_size(p.out(2) * p.oc * 4));
     }
   } else if (plan.algorithm->method != ConvMethod::gemm) {
-    const int64_t mr = plan.kernel->mr;
     if (!f32) s.image = align_up(to_size(pixels * p.groups * plan.tap_steps * kStepBytes));
     if (plan.algorithm->method == ConvMethod::gather) {
-      const int64_t row = p.taps() * plan.tap_steps * kStepBytes + static_cast<int64_t>(kAlignment);
-      s.per_thread = align_up(to_size(mr) * sizeof(void*)) + align_up(to_size(kGatherTiles * mr * row));
+      const int64_t rows = kGatherTiles * plan.kernel->mr, lines = p.taps() / p.kernel[2];
+      s.per_thread = align_up(to_size(rows * lines) * sizeof(void*)) +
+                     align_up(to_size(rows * p.taps() * plan.tap_steps * kStepBytes));
     } else {
       s.per_thread = align_up(to_size(indirect_rows(plan) * p.taps()) * sizeof(void*));
     }
@@ -206,46 +206,48 @@ struct Tiles {
     }
   }
 
-  // Copies patches to rows of all taps, so that the kernel sees one long K.
+  // Few channels: a line of the kernel is one tap, read in place where its pixels lie side by side and none
+  // is in the padding, else copied.
   void gather(const Product& g, const Block& block) const {
+    const auto nx = static_cast<int64_t>(x.taps.size());
+    const int64_t tap_bytes = run.plan.tap_steps * kStepBytes, most = kGatherTiles * g.kernel->mr;
+    Product by_line = g;
+    by_line.taps = g.taps / nx;
+    by_line.steps = g.steps * nx;
     auto** const pointers = reinterpret_cast<const void**>(run.scratch());
-    std::byte* const patches = run.scratch() + align_up(to_size(g.kernel->mr) * sizeof(void*));
-    const int64_t tap_bytes = run.plan.tap_steps * kStepBytes, row_bytes = g.taps * tap_bytes;
-    const int64_t most = kGatherTiles * g.kernel->mr;
-    Product dense = g;
-    dense.taps = 1;
-    dense.steps = g.taps * g.steps;
+    std::byte* const patches = run.scratch() + align_up(to_size(most * by_line.taps) * sizeof(void*));
     Position o = position(block.m0);
     for (int64_t m0 = block.m0; m0 < block.m1; m0 += most) {
       const Block part{m0, std::min(block.m1, m0 + most), block.p0, block.p1};
-      for (int64_t i = 0; i < part.m1 - m0; ++i, advance(o))
-        copy_patch(o, tap_bytes, patches + i * row_bytes);
-      run_block(dense, part, [=](int64_t row, int64_t m) {
-        for (int64_t i = 0; i < m; ++i) pointers[i] = patches + (row - m0 + i) * row_bytes;
-        return pointers;
-      });
+      const int64_t tiles = tile_count(part, g.kernel->mr);
+      for (int64_t i = 0; i < tiles; ++i) {
+        const int64_t row = tile_begin(part, tiles, i), m = tile_begin(part, tiles, i + 1) - row;
+        const void** out = pointers + (row - m0) * by_line.taps;
+        for (int64_t r = 0; r < m; ++r, advance(o)) {
+          std::byte* patch = patches + (row - m0 + r) * g.taps * tap_bytes;
+          each_line(o, [=, this](int64_t tap, int64_t line, const int32_t* in_x) {
+            out[tap / nx * m + r] = kernel_line(line, in_x, nx, tap_bytes, patch + tap * tap_bytes);
+          });
+        }
+      }
+      run_block(by_line, part, [=](int64_t row, int64_t) { return pointers + (row - m0) * by_line.taps; });
     }
   }
 
-  void copy_patch(const Position& o, int64_t tap_bytes, std::byte* to) const {
-    const auto nx = static_cast<int64_t>(x.taps.size());
-    each_line(o, [=, this](int64_t tap, int64_t line, const int32_t* in_x) {
-      std::byte* dst = to + tap * tap_bytes;
-      const std::byte* from = image + line * pixel;
-      if (line < 0) {
-        std::memset(dst, 0, to_size(nx * tap_bytes));
-      } else if (in_x[0] >= 0 && in_x[nx - 1] == in_x[0] + nx - 1 && pixel == tap_bytes) {  // side by side
-        copy_words(dst, from + in_x[0] * pixel, nx * tap_bytes);
+  // The nx taps of one line of the kernel, side by side: in the image, or else copied to `patch`.
+  const void* kernel_line(int64_t line, const int32_t* in_x, int64_t nx, int64_t tap_bytes,
+                          std::byte* patch) const {
+    if (line < 0) return run.plan.zeros.data();
+    const std::byte* from = image + line * pixel;
+    if (pixel == tap_bytes && in_x[0] >= 0 && in_x[nx - 1] == in_x[0] + nx - 1) return from + in_x[0] * pixel;
+    for (int64_t kx = 0; kx < nx; ++kx) {
+      if (in_x[kx] < 0) {
+        std::memset(patch + kx * tap_bytes, 0, to_size(tap_bytes));
       } else {
-        for (int64_t kx = 0; kx < nx; ++kx, dst += tap_bytes) {
-          if (in_x[kx] < 0) {
-            std::memset(dst, 0, to_size(tap_bytes));
-          } else {
-            copy_words(dst, from + in_x[kx] * pixel, tap_bytes);
-          }
-        }
+        copy_words(patch + kx * tap_bytes, from + in_x[kx] * pixel, tap_bytes);
       }
-    });
+    }
+    return patch;
   }
 
   // Output positions of a phase of a transposed convolution are `step` pixels apart: a line at a time.
