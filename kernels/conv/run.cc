@@ -152,15 +152,18 @@ struct Tiles {
   Position position(int64_t row) const {
     return {row % x.count, row / x.count % y.count, row / x.count / y.count};
   }
-  void advance(Position& o) const {
-    if (++o.x < x.count) return;
+  // Positions from o on that differ in x only, at most m.
+  int64_t run_length(const Position& o, int64_t m) const { return std::min(m, x.count - o.x); }
+  void advance(Position& o, int64_t n) const {
+    o.x += n;
+    if (o.x < x.count) return;
     o.x = 0;
     if (++o.y < y.count) return;
     o.y = 0;
     ++o.z;
   }
 
-  // Calls line(first tap, input line in pixels or -1, where each kernel column lies in it) per line of the
+  // Calls line(its number, input line in pixels or -1, where each kernel column lies in it) per line of the
   // kernel.
   template <class Line>
   void each_line(const Position& o, Line&& line) const {
@@ -168,10 +171,10 @@ struct Tiles {
                nx = static_cast<int64_t>(x.taps.size());
     const int32_t *in_z = z.input.data() + o.z * nz, *in_y = y.input.data() + o.y * ny,
                   *in_x = x.input.data() + o.x * nx;
-    int64_t tap = 0;
+    int64_t number = 0;
     for (int64_t kz = 0; kz < nz; ++kz) {
-      for (int64_t ky = 0; ky < ny; ++ky, tap += nx) {
-        line(tap, (in_z[kz] | in_y[ky]) < 0 ? int64_t{-1} : int64_t{in_z[kz]} + in_y[ky], in_x);
+      for (int64_t ky = 0; ky < ny; ++ky) {
+        line(number++, (in_z[kz] | in_y[ky]) < 0 ? int64_t{-1} : int64_t{in_z[kz]} + in_y[ky], in_x);
       }
     }
   }
@@ -193,16 +196,29 @@ struct Tiles {
 
   // The pointers of one tile, [tap][m]. Moves o on by m positions.
   void point(Position& o, int64_t m, const void** out) const {
-    const std::byte* const zeros = run.plan.zeros.data();
     const auto nx = static_cast<int64_t>(x.taps.size());
-    for (int64_t i = 0; i < m; ++i, advance(o)) {
-      each_line(o, [=, this](int64_t tap, int64_t line, const int32_t* in_x) {
-        const void** to = out + tap * m + i;
-        const std::byte* from = image + line * pixel;
-        for (int64_t kx = 0; kx < nx; ++kx, to += m) {
-          *to = line < 0 || in_x[kx] < 0 ? zeros : from + in_x[kx] * pixel;
-        }
+    for (int64_t i = 0; i < m;) {
+      const int64_t n = run_length(o, m - i);
+      each_line(o, [&](int64_t number, int64_t line, const int32_t* in_x) {
+        for (int64_t kx = 0; kx < nx; ++kx)
+          point_run(out + (number * nx + kx) * m + i, n, line, in_x + kx, nx);
       });
+      advance(o, n);
+      i += n;
+    }
+  }
+
+  // n pointers into one line of the input, at in[0], in[nx], ...: evenly spaced, but for those in the
+  // padding.
+  void point_run(const void** to, int64_t n, int64_t line, const int32_t* in, int64_t nx) const {
+    if (line >= 0 && in[0] >= 0 && in[(n - 1) * nx] >= 0) {
+      const std::byte* first = image + (line + in[0]) * pixel;
+      const int64_t step = n > 1 ? (in[nx] - in[0]) * pixel : 0;
+      for (int64_t j = 0; j < n; ++j) to[j] = first + j * step;
+      return;
+    }
+    for (int64_t j = 0; j < n; ++j) {
+      to[j] = line < 0 || in[j * nx] < 0 ? run.plan.zeros.data() : image + (line + in[j * nx]) * pixel;
     }
   }
 
@@ -222,32 +238,56 @@ struct Tiles {
       const int64_t tiles = tile_count(part, g.kernel->mr);
       for (int64_t i = 0; i < tiles; ++i) {
         const int64_t row = tile_begin(part, tiles, i), m = tile_begin(part, tiles, i + 1) - row;
-        const void** out = pointers + (row - m0) * by_line.taps;
-        for (int64_t r = 0; r < m; ++r, advance(o)) {
-          std::byte* patch = patches + (row - m0 + r) * g.taps * tap_bytes;
-          each_line(o, [=, this](int64_t tap, int64_t line, const int32_t* in_x) {
-            out[tap / nx * m + r] = kernel_line(line, in_x, nx, tap_bytes, patch + tap * tap_bytes);
-          });
-        }
+        point_lines(o, m, pointers + (row - m0) * by_line.taps, patches + (row - m0) * g.taps * tap_bytes);
       }
       run_block(by_line, part, [=](int64_t row, int64_t) { return pointers + (row - m0) * by_line.taps; });
     }
   }
 
-  // The nx taps of one line of the kernel, side by side: in the image, or else copied to `patch`.
-  const void* kernel_line(int64_t line, const int32_t* in_x, int64_t nx, int64_t tap_bytes,
-                          std::byte* patch) const {
-    if (line < 0) return run.plan.zeros.data();
-    const std::byte* from = image + line * pixel;
-    if (pixel == tap_bytes && in_x[0] >= 0 && in_x[nx - 1] == in_x[0] + nx - 1) return from + in_x[0] * pixel;
-    for (int64_t kx = 0; kx < nx; ++kx) {
+  // The pointers of one tile, [line][m]; `patches` is room for what must be copied. Moves o on by m
+  // positions.
+  void point_lines(Position& o, int64_t m, const void** out, std::byte* patches) const {
+    const auto nx = static_cast<int64_t>(x.taps.size());
+    const int64_t tap_bytes = run.plan.tap_steps * kStepBytes, line_bytes = nx * tap_bytes;
+    const bool dense = pixel == tap_bytes && run.plan.problem.dilation[2] == 1;
+    for (int64_t i = 0; i < m;) {
+      const int64_t n = run_length(o, m - i);
+      each_line(o, [&](int64_t number, int64_t line, const int32_t* in_x) {
+        const void** to = out + number * m + i;
+        if (line < 0) {
+          for (int64_t j = 0; j < n; ++j) to[j] = run.plan.zeros.data();
+        } else if (dense && in_x[0] >= 0 && in_x[n * nx - 1] >= 0) {
+          const std::byte* first = image + (line + in_x[0]) * pixel;
+          const int64_t step = n > 1 ? (in_x[nx] - in_x[0]) * pixel : 0;
+          for (int64_t j = 0; j < n; ++j) to[j] = first + j * step;
+        } else {
+          for (int64_t j = 0; j < n; ++j, in_x += nx) {
+            const std::byte* from = image + line * pixel;
+            if (dense && in_x[0] >= 0 && in_x[nx - 1] >= 0) {
+              to[j] = from + in_x[0] * pixel;
+            } else {
+              std::byte* const patch = patches + (number * m + i + j) * line_bytes;
+              copy_line(patch, from, in_x, nx, tap_bytes);
+              to[j] = patch;
+            }
+          }
+        }
+      });
+      advance(o, n);
+      i += n;
+    }
+  }
+
+  // The nx taps of one line of the kernel, side by side.
+  void copy_line(std::byte* to, const std::byte* from, const int32_t* in_x, int64_t nx,
+                 int64_t tap_bytes) const {
+    for (int64_t kx = 0; kx < nx; ++kx, to += tap_bytes) {
       if (in_x[kx] < 0) {
-        std::memset(patch + kx * tap_bytes, 0, to_size(tap_bytes));
+        std::memset(to, 0, to_size(tap_bytes));
       } else {
-        copy_words(patch + kx * tap_bytes, from + in_x[kx] * pixel, tap_bytes);
+        copy_words(to, from + in_x[kx] * pixel, tap_bytes);
       }
     }
-    return patch;
   }
 
   // Output positions of a phase of a transposed convolution are `step` pixels apart: a line at a time.
