@@ -36,5 +36,11 @@ extern const Pass kFuseMatMul;      // a transposed factor, a product with a num
 extern const Pass kFuseResidual;    // contraction + tensor of its shape
 extern const Pass kFuseActivation;  // activation of a contraction
 
+// Data movement.
+extern const Pass kMergeReshapes;  // chains of Reshape, Squeeze, Unsqueeze, Flatten; Transposes that are one
+extern const Pass kMergeTransposes;  // Transpose of a Transpose
+extern const Pass kSinkTransposes;   // towards the outputs, to meet others
+extern const Pass kLayoutNhwc;       // convolutions channels-last
+
 }  // namespace passes
 }  // namespace skyline

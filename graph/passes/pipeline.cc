@@ -18,7 +18,8 @@ const std::array kPortable = {
 };
 
 const std::array kTarget = {
-    kFoldDequantize,
+    kFoldDequantize, kLayoutNhwc,    kMergeTransposes, kMergeReshapes,
+    kSinkTransposes, kFoldConstants, kRemoveIdentity,  kMergeCommon,
 };
 
 }  // namespace

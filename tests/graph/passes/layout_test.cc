@@ -1,0 +1,154 @@
+#include "graph/passes/permutation.h"
+#include "tests/graph/passes/build.h"
+
+using namespace skyline;
+using namespace skyline::test;
+using namespace skyline::passes;
+
+namespace {
+using Counts = std::map<std::string, int>;
+
+const std::vector<Pass> kMoves{kMergeTransposes, kMergeReshapes, kSinkTransposes, kFoldConstants,
+                               kRemoveIdentity};
+
+ValueId last(Build& b, ValueId x) {
+  return b.node("Transpose", {x}, {{"perm", Dims{0, 2, 3, 1}}});
+}
+ValueId first(Build& b, ValueId x) {
+  return b.node("Transpose", {x}, {{"perm", Dims{0, 3, 1, 2}}});
+}
+
+// How many Transposes are left of first(x), make, last.
+template <class F>
+int left(F make) {
+  Build b;
+  const ValueId x = b.input({2, 6, 8, 4});
+  b.output(last(b, make(b, first(b, x))));
+  return count_ops(optimized(b.g, kMoves))["Transpose"];
+}
+}  // namespace
+
+TEST_CASE("permutations") {
+  CHECK(inverse({2, 0, 1}) == Dims{1, 2, 0});
+  CHECK(then(to_channels_last(4), to_channels_first(4)) == Dims{0, 1, 2, 3});
+  CHECK(then({1, 2, 0}, {0, 2, 1}) == Dims{1, 0, 2});
+  CHECK(keeps_order(Fact::fixed(DType::f32, {2, 1, 1, 7}), {0, 3, 1, 2}));
+  CHECK(!keeps_order(Fact::fixed(DType::f32, {2, 1, 3, 7}), {0, 3, 1, 2}));
+}
+
+TEST_CASE("transposes sink through what does not care and cancel") {
+  CHECK(left([](Build& b, ValueId x) { return b.node("Relu", {x}); }) == 0);
+  CHECK(left([](Build& b, ValueId x) { return b.node("Clip", {x, b.number(0), b.number(1, {1})}); }) == 0);
+  CHECK(left([](Build& b, ValueId x) { return b.node("Cast", {x}, {{"to", int64_t{11}}}); }) == 0);
+  CHECK(left([](Build& b, ValueId x) { return b.node("Mul", {x, b.weights({4, 1, 1})}); }) == 0);
+  CHECK(left([](Build& b, ValueId x) { return b.node("Add", {b.weights({8}), x}); }) == 0);
+  CHECK(left([](Build& b, ValueId x) { return b.node("Add", {x, b.input({1, 4, 1, 1})}); }) == 0);
+  CHECK(left([](Build& b, ValueId x) { return b.node("Mul", {x, b.node("Sigmoid", {x})}); }) == 0);
+  CHECK(left([](Build& b, ValueId x) {
+          return b.node("Concat", {x, first(b, b.input({2, 6, 8, 3}))}, {{"axis", int64_t{1}}});
+        }) == 0);
+  CHECK(left([](Build& b, ValueId x) {
+          const auto parts = b.nodes("Split", {x, b.ints({1, 3})}, 2, {{"axis", int64_t{1}}});
+          return b.node("Concat", {parts[1], parts[0]}, {{"axis", int64_t{-3}}});
+        }) == 0);
+  CHECK(left([](Build& b, ValueId x) { return b.node("Softmax", {x}, {{"axis", int64_t{1}}}); }) == 0);
+  CHECK(left([](Build& b, ValueId x) {
+          return b.node("Slice", {x, b.ints({1, 0}), b.ints({9, 4}), b.ints({1, -1}), b.ints({1, 2})});
+        }) == 0);
+  CHECK(left([](Build& b, ValueId x) { return b.node("Pad", {x, b.ints({0, 0, 1, 2, 0, 1, 0, 3})}); }) == 0);
+  CHECK(left([](Build& b, ValueId x) { return b.node("ReduceMean", {x, b.ints({3})}); }) == 0);
+  CHECK(left([](Build& b, ValueId x) {
+          return b.node("MaxPool", {x}, {{"kernel_shape", Dims{3, 2}}, {"strides", Dims{1, 2}}});
+        }) == 0);
+  CHECK(left([](Build& b, ValueId x) {
+          return b.node("AveragePool", {x}, {{"kernel_shape", Dims{2, 2}}});
+        }) == 0);
+  CHECK(left([](Build& b, ValueId x) { return b.node("GlobalAveragePool", {x}); }) == 0);
+}
+
+TEST_CASE("transposes stay where moving them does not help") {
+  // Another tensor of the same size, in the other order; rows that would no longer be contiguous.
+  CHECK(left([](Build& b, ValueId x) { return b.node("Add", {x, b.input({2, 4, 6, 8})}); }) == 2);
+  CHECK(left([](Build& b, ValueId x) { return b.node("Softmax", {x}, {{"axis", int64_t{3}}}); }) == 2);
+  CHECK(left([](Build& b, ValueId x) { return b.node("CumSum", {x, b.ints({1})}); }) == 2);
+
+  Build readers;  // a move that others want as it is, and not out of channels-last
+  const ValueId t = readers.node("Transpose", {readers.input({2, 3, 4})}, {{"perm", Dims{1, 0, 2}}});
+  readers.output(t);
+  readers.output(readers.node("Relu", {t}));
+  CHECK(!fires(readers, kSinkTransposes));
+}
+
+TEST_CASE("transposes sink through a Reduce that drops axes") {
+  for (const Dims& axes : {Dims{1}, Dims{2, 3}, Dims{-1, 0}, Dims{0, 1, 2, 3}}) {
+    Build b;
+    const ValueId t = b.node("Transpose", {b.input({2, 3, 4, 5})}, {{"perm", Dims{2, 0, 3, 1}}});
+    b.output(b.node("ReduceSum", {t, b.ints(axes)}, {{"keepdims", int64_t{0}}}));
+    CHECK(fires(b, kSinkTransposes));
+  }
+}
+
+TEST_CASE("merge-transposes and merge-reshapes") {
+  Build b;
+  const ValueId x = b.input({2, 3, 4});
+  const ValueId t = b.node("Transpose", {b.node("Transpose", {x}, {{"perm", Dims{2, 0, 1}}})});
+  b.output(t);
+  CHECK(count_ops(optimized(b.g, {kMergeTransposes}, 0)) == Counts{{"Transpose", 1}});
+
+  Build r;
+  const ValueId y = r.input({Dim::unknown(), 1, 6});
+  const ValueId s = r.node("Squeeze", {y, r.ints({1})});
+  r.output(r.node("Reshape", {r.node("Unsqueeze", {s, r.ints({0})}), r.ints({-1, 2, 3})}));
+  CHECK(count_ops(optimized(r.g, {kMergeReshapes}, 0)) == Counts{{"Reshape", 1}});
+
+  Build free;
+  const ValueId z = free.input({Dim::unknown(), 1, 1, 6});
+  free.output(free.node("Transpose", {z}, {{"perm", Dims{0, 3, 1, 2}}}));
+  CHECK(count_ops(optimized(free.g, {kMergeReshapes}, 0)) == Counts{{"Reshape", 1}});
+
+  Build unknown;  // two sizes that are not known
+  const ValueId u = unknown.input({Dim::unknown(), Dim::unknown(), 6});
+  unknown.output(
+      unknown.node("Unsqueeze", {unknown.node("Unsqueeze", {u, unknown.ints({0})}), unknown.ints({0})}));
+  CHECK(!fires(unknown, kMergeReshapes));
+}
+
+TEST_CASE("layout-nhwc: one move in, one out, whatever is between") {
+  Build b;
+  const auto conv = [&](ValueId x, Dims w, Attrs attrs) {
+    return b.node("Conv", {x, b.weights(w), b.weights({w[0]})}, std::move(attrs));
+  };
+  const ValueId x = b.input({1, 3, 9, 8});
+  const ValueId a = b.node("Relu", {conv(x, {6, 3, 3, 3}, {{"pads", Dims{1, 1, 1, 1}}})});
+  const ValueId d = b.node(
+      "Clip",
+      {conv(a, {6, 1, 3, 3}, {{"group", int64_t{6}}, {"pads", Dims{1, 1, 1, 1}}}), b.number(0), b.number(6)});
+  const ValueId gate = b.node("Sigmoid", {conv(b.node("GlobalAveragePool", {d}), {6, 6, 1, 1}, {})});
+  const ValueId e = b.node("Add", {conv(b.node("Mul", {d, gate}), {6, 6, 1, 1}, {}), a});
+  const ValueId p = b.node("MaxPool", {e}, {{"kernel_shape", Dims{2, 2}}});
+  const ValueId c = b.node("Concat", {p, b.node("AveragePool", {e}, {{"kernel_shape", Dims{2, 2}}})},
+                           {{"axis", int64_t{1}}});
+  b.output(conv(c, {4, 12, 2, 2}, {{"strides", Dims{2, 2}}}));
+  std::vector<Pass> all(portable_passes().begin(), portable_passes().end());
+  all.insert(all.end(), target_passes().begin(), target_passes().end());
+  const Counts counts = count_ops(optimized(b.g, all, 1e-5));
+  CHECK(counts == Counts{{"AveragePool", 1},
+                         {"Concat", 1},
+                         {"FusedConv", 5},
+                         {"GlobalAveragePool", 1},
+                         {"MaxPool", 1},
+                         {"Mul", 1},
+                         {"Transpose", 2}});
+
+  Build unknown;  // sizes not known; weights that change
+  unknown.output(
+      unknown.node("Conv", {unknown.input({1, 3, Dim::unknown(), 8}), unknown.weights({6, 3, 3, 3})}));
+  unknown.output(unknown.node("Conv", {unknown.input({1, 3, 8, 8}), unknown.input({6, 3, 3, 3})}));
+  Graph g = unknown.g;
+  CHECK(run_passes(g, std::vector<Pass>{kLayoutNhwc}) == 0);
+
+  Build line;
+  line.output(line.node("Conv", {line.input({2, 4, 9}), line.weights({6, 4, 3})}));
+  line.output(line.node("Conv", {line.input({1, 2, 4, 5, 4}), line.weights({3, 2, 3, 2, 1})}));
+  CHECK(fires(line, kLayoutNhwc));
+}
