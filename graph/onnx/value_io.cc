@@ -9,7 +9,7 @@ namespace {
 // SequenceProto.elem_type and OptionalProto.elem_type
 enum Element : int32_t { kTensor = 1, kSparse = 2, kSequence = 3, kMap = 4, kOptional = 5 };
 
-Value from(SequenceProto& p, TensorReader& reader);
+Value from(SequenceProto& p, TensorReader& reader, DType declared = DType::undefined);
 
 Value from(OptionalProto& p, TensorReader& reader) {
   if (p.has_tensor_value()) return reader.read(*p.mutable_tensor_value());
@@ -19,14 +19,14 @@ Value from(OptionalProto& p, TensorReader& reader) {
   return {};
 }
 
-Value from(SequenceProto& p, TensorReader& reader) {
+Value from(SequenceProto& p, TensorReader& reader, DType declared) {
   std::vector<Value> items;
   for (TensorProto& t : *p.mutable_tensor_values()) items.emplace_back(reader.read(t));
   for (SparseTensorProto& t : *p.mutable_sparse_tensor_values()) items.emplace_back(reader.read(t));
   for (SequenceProto& s : *p.mutable_sequence_values()) items.push_back(from(s, reader));
   for (OptionalProto& o : *p.mutable_optional_values()) items.push_back(from(o, reader));
   if (p.elem_type() == kMap) throw Error(Code::unsupported, "a sequence of maps");
-  const DType element = items.empty() ? DType::undefined : items.front().element_type();
+  const DType element = items.empty() ? declared : items.front().element_type();
   return Value::sequence(std::move(items), element);
 }
 
@@ -52,7 +52,7 @@ Value as_declared(Value v, DType declared) {
 }
 
 template <class Proto>
-Value parse_as(std::span<const char> bytes, Message kind) {
+Value parse_as(std::span<const char> bytes, Message kind, DType declared) {
   Proto p;
   const ModelLimits limits;
   parse_message(bytes, kind, limits, p);
@@ -60,7 +60,9 @@ Value parse_as(std::span<const char> bytes, Message kind) {
   // A dense value takes what it has in the file; sparse ones have their own bound.
   TensorReader reader(none, limits.max_constant_bytes);
   if constexpr (std::is_same_v<Proto, TensorProto>) {
-    return reader.read(p);
+    return as_declared(reader.read(p), declared);
+  } else if constexpr (std::is_same_v<Proto, SequenceProto>) {
+    return from(p, reader, declared);
   } else {
     return from(p, reader);
   }
@@ -70,13 +72,11 @@ Value parse_as(std::span<const char> bytes, Message kind) {
 
 Value parse_value(std::span<const char> bytes, const Fact& expected) {
   try {
+    const DType t = expected.dtype;
     switch (expected.kind) {
-      case Fact::Kind::tensor:
-        return parse_as<TensorProto>(bytes, Message::tensor);
-      case Fact::Kind::sequence:
-        return parse_as<SequenceProto>(bytes, Message::sequence);
-      case Fact::Kind::optional:
-        return parse_as<OptionalProto>(bytes, Message::optional);
+      case Fact::Kind::tensor: return parse_as<TensorProto>(bytes, Message::tensor, t);
+      case Fact::Kind::sequence: return parse_as<SequenceProto>(bytes, Message::sequence, t);
+      case Fact::Kind::optional: return parse_as<OptionalProto>(bytes, Message::optional, t);
     }
     return {};
   } catch (const Error& e) {

@@ -30,18 +30,21 @@ std::span<const OpDef> reduce_ops();
 std::span<const OpDef> conv_transpose_ops();
 std::span<const OpDef> conv_special_ops();
 std::span<const OpDef> norm_ops();
+std::span<const OpDef> control_ops();
+std::span<const OpDef> recurrent_ops();
+std::span<const OpDef> resize_ops();
+std::span<const OpDef> grid_ops();
+std::span<const OpDef> roi_ops();
+std::span<const OpDef> sequence_ops();
+std::span<const OpDef> signal_ops();
+std::span<const OpDef> einsum_ops();
 
 inline constexpr Family kFamilies[] = {
-    identity_ops, unary_ops, unary_float_ops, activation_ops, arithmetic_ops, compare_ops, cast_ops,
-    shape_ops,    slice_ops, pad_ops,         generate_ops,   gather_ops,     scatter_ops, select_ops,
-    conv_ops,
-    matmul_ops,
-    pool_ops,
-    softmax_ops,
-    reduce_ops,
-    conv_transpose_ops,
-    conv_special_ops,
-    norm_ops,
+    identity_ops, unary_ops,          unary_float_ops,  activation_ops, arithmetic_ops, compare_ops,
+    cast_ops,     shape_ops,          slice_ops,        pad_ops,        generate_ops,   gather_ops,
+    scatter_ops,  select_ops,         conv_ops,         matmul_ops,     pool_ops,       softmax_ops,
+    reduce_ops,   conv_transpose_ops, conv_special_ops, norm_ops,       control_ops,    recurrent_ops,
+    resize_ops,   grid_ops,           roi_ops,          sequence_ops,   signal_ops,     einsum_ops,
 };
 
 }  // namespace skyline::ops

@@ -55,7 +55,7 @@ struct AxisPhase {
 enum class ConvMethod : uint8_t {
   gemm,       // 1x1, stride 1: a matrix product as it stands
   depthwise,  // one input and one output channel per group
-  gather,     // few input channels: patches are copied, then multiplied
+  gather,     // few input channels: whole lines of the kernel are read in place, or copied at the edges
   indirect,   // the micro-kernel reads pixels in place, through pointers
 };
 struct ConvAlgorithm {

@@ -36,7 +36,7 @@ std::string_view refusal_depthwise(const ConvProblem& p, IsaSet isa) noexcept {
 
 std::string_view refusal_gather(const ConvProblem& p, IsaSet) noexcept {
   if (p.transposed) return "is transposed";
-  if (p.ic / p.groups > 8) return "more than 8 input channels per group: indirection is faster";
+  if (p.ic / p.groups > 16) return "more than 16 input channels per group: indirection is faster";
   if (p.taps() == 1) return "kernel is 1x1";
   if (p.taps() > 1024) return "kernel of more than 1024 taps";
   return kFits;
@@ -142,7 +142,9 @@ void plan_weights(ConvPlan& plan) {
       }
     }
   }
-  plan.zeros.assign(static_cast<size_t>(plan.tap_steps * kStepBytes), std::byte{0});
+  // A line of the kernel for the gather method, a tap for the others.
+  const int64_t taps = plan.algorithm->method == ConvMethod::gather ? p.kernel[2] : 1;
+  plan.zeros.assign(static_cast<size_t>(taps * plan.tap_steps * kStepBytes), std::byte{0});
 }
 
 const GemmKernel* choose_kernel(const ConvProblem& p, IsaSet isa) {

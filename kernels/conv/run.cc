@@ -11,7 +11,7 @@
 namespace skyline::kernels {
 namespace {
 
-constexpr int64_t kGatherTiles = 4;  // tiles whose patches are copied at a time: they stay in L1
+constexpr int64_t kGatherTiles = 8;  // tiles whose patches are made at a time: they stay in L1
 
 size_t to_size(int64_t n) {
   return static_cast<size_t>(n);
@@ -46,11 +46,11 @@ ConvScratch conv_scratch(const ConvPlan& plan) noexcept {
       s.per_thread += align_up(to_size(p.out(2) * p.oc * 4));
     }
   } else if (plan.algorithm->method != ConvMethod::gemm) {
-    const int64_t mr = plan.kernel->mr;
     if (!f32) s.image = align_up(to_size(pixels * p.groups * plan.tap_steps * kStepBytes));
     if (plan.algorithm->method == ConvMethod::gather) {
-      const int64_t row = p.taps() * plan.tap_steps * kStepBytes + static_cast<int64_t>(kAlignment);
-      s.per_thread = align_up(to_size(mr) * sizeof(void*)) + align_up(to_size(kGatherTiles * mr * row));
+      const int64_t rows = kGatherTiles * plan.kernel->mr, lines = p.taps() / p.kernel[2];
+      s.per_thread = align_up(to_size(rows * lines) * sizeof(void*)) +
+                     align_up(to_size(rows * p.taps() * plan.tap_steps * kStepBytes));
     } else {
       s.per_thread = align_up(to_size(indirect_rows(plan) * p.taps()) * sizeof(void*));
     }
@@ -152,15 +152,18 @@ struct Tiles {
   Position position(int64_t row) const {
     return {row % x.count, row / x.count % y.count, row / x.count / y.count};
   }
-  void advance(Position& o) const {
-    if (++o.x < x.count) return;
+  // Positions from o on that differ in x only, at most m.
+  int64_t run_length(const Position& o, int64_t m) const { return std::min(m, x.count - o.x); }
+  void advance(Position& o, int64_t n) const {
+    o.x += n;
+    if (o.x < x.count) return;
     o.x = 0;
     if (++o.y < y.count) return;
     o.y = 0;
     ++o.z;
   }
 
-  // Calls line(first tap, input line in pixels or -1, where each kernel column lies in it) per line of the
+  // Calls line(its number, input line in pixels or -1, where each kernel column lies in it) per line of the
   // kernel.
   template <class Line>
   void each_line(const Position& o, Line&& line) const {
@@ -168,10 +171,10 @@ struct Tiles {
                nx = static_cast<int64_t>(x.taps.size());
     const int32_t *in_z = z.input.data() + o.z * nz, *in_y = y.input.data() + o.y * ny,
                   *in_x = x.input.data() + o.x * nx;
-    int64_t tap = 0;
+    int64_t number = 0;
     for (int64_t kz = 0; kz < nz; ++kz) {
-      for (int64_t ky = 0; ky < ny; ++ky, tap += nx) {
-        line(tap, (in_z[kz] | in_y[ky]) < 0 ? int64_t{-1} : int64_t{in_z[kz]} + in_y[ky], in_x);
+      for (int64_t ky = 0; ky < ny; ++ky) {
+        line(number++, (in_z[kz] | in_y[ky]) < 0 ? int64_t{-1} : int64_t{in_z[kz]} + in_y[ky], in_x);
       }
     }
   }
@@ -193,59 +196,98 @@ struct Tiles {
 
   // The pointers of one tile, [tap][m]. Moves o on by m positions.
   void point(Position& o, int64_t m, const void** out) const {
-    const std::byte* const zeros = run.plan.zeros.data();
     const auto nx = static_cast<int64_t>(x.taps.size());
-    for (int64_t i = 0; i < m; ++i, advance(o)) {
-      each_line(o, [=, this](int64_t tap, int64_t line, const int32_t* in_x) {
-        const void** to = out + tap * m + i;
-        const std::byte* from = image + line * pixel;
-        for (int64_t kx = 0; kx < nx; ++kx, to += m) {
-          *to = line < 0 || in_x[kx] < 0 ? zeros : from + in_x[kx] * pixel;
-        }
+    for (int64_t i = 0; i < m;) {
+      const int64_t n = run_length(o, m - i);
+      each_line(o, [&](int64_t number, int64_t line, const int32_t* in_x) {
+        for (int64_t kx = 0; kx < nx; ++kx)
+          point_run(out + (number * nx + kx) * m + i, n, line, in_x + kx, nx);
       });
+      advance(o, n);
+      i += n;
     }
   }
 
-  // Copies patches to rows of all taps, so that the kernel sees one long K.
+  // n pointers into one line of the input, at in[0], in[nx], ...: evenly spaced, but for those in the
+  // padding.
+  void point_run(const void** to, int64_t n, int64_t line, const int32_t* in, int64_t nx) const {
+    if (line >= 0 && in[0] >= 0 && in[(n - 1) * nx] >= 0) {
+      const std::byte* first = image + (line + in[0]) * pixel;
+      const int64_t step = n > 1 ? (in[nx] - in[0]) * pixel : 0;
+      for (int64_t j = 0; j < n; ++j) to[j] = first + j * step;
+      return;
+    }
+    for (int64_t j = 0; j < n; ++j) {
+      to[j] = line < 0 || in[j * nx] < 0 ? run.plan.zeros.data() : image + (line + in[j * nx]) * pixel;
+    }
+  }
+
+  // Few channels: a line of the kernel is one tap, read in place where its pixels lie side by side and none
+  // is in the padding, else copied.
   void gather(const Product& g, const Block& block) const {
+    const auto nx = static_cast<int64_t>(x.taps.size());
+    const int64_t tap_bytes = run.plan.tap_steps * kStepBytes, most = kGatherTiles * g.kernel->mr;
+    Product by_line = g;
+    by_line.taps = g.taps / nx;
+    by_line.steps = g.steps * nx;
     auto** const pointers = reinterpret_cast<const void**>(run.scratch());
-    std::byte* const patches = run.scratch() + align_up(to_size(g.kernel->mr) * sizeof(void*));
-    const int64_t tap_bytes = run.plan.tap_steps * kStepBytes, row_bytes = g.taps * tap_bytes;
-    const int64_t most = kGatherTiles * g.kernel->mr;
-    Product dense = g;
-    dense.taps = 1;
-    dense.steps = g.taps * g.steps;
+    std::byte* const patches = run.scratch() + align_up(to_size(most * by_line.taps) * sizeof(void*));
     Position o = position(block.m0);
     for (int64_t m0 = block.m0; m0 < block.m1; m0 += most) {
       const Block part{m0, std::min(block.m1, m0 + most), block.p0, block.p1};
-      for (int64_t i = 0; i < part.m1 - m0; ++i, advance(o))
-        copy_patch(o, tap_bytes, patches + i * row_bytes);
-      run_block(dense, part, [=](int64_t row, int64_t m) {
-        for (int64_t i = 0; i < m; ++i) pointers[i] = patches + (row - m0 + i) * row_bytes;
-        return pointers;
-      });
+      const int64_t tiles = tile_count(part, g.kernel->mr);
+      for (int64_t i = 0; i < tiles; ++i) {
+        const int64_t row = tile_begin(part, tiles, i), m = tile_begin(part, tiles, i + 1) - row;
+        point_lines(o, m, pointers + (row - m0) * by_line.taps, patches + (row - m0) * g.taps * tap_bytes);
+      }
+      run_block(by_line, part, [=](int64_t row, int64_t) { return pointers + (row - m0) * by_line.taps; });
     }
   }
 
-  void copy_patch(const Position& o, int64_t tap_bytes, std::byte* to) const {
+  // The pointers of one tile, [line][m]; `patches` is room for what must be copied. Moves o on by m
+  // positions.
+  void point_lines(Position& o, int64_t m, const void** out, std::byte* patches) const {
     const auto nx = static_cast<int64_t>(x.taps.size());
-    each_line(o, [=, this](int64_t tap, int64_t line, const int32_t* in_x) {
-      std::byte* dst = to + tap * tap_bytes;
-      const std::byte* from = image + line * pixel;
-      if (line < 0) {
-        std::memset(dst, 0, to_size(nx * tap_bytes));
-      } else if (in_x[0] >= 0 && in_x[nx - 1] == in_x[0] + nx - 1 && pixel == tap_bytes) {  // side by side
-        copy_words(dst, from + in_x[0] * pixel, nx * tap_bytes);
-      } else {
-        for (int64_t kx = 0; kx < nx; ++kx, dst += tap_bytes) {
-          if (in_x[kx] < 0) {
-            std::memset(dst, 0, to_size(tap_bytes));
-          } else {
-            copy_words(dst, from + in_x[kx] * pixel, tap_bytes);
+    const int64_t tap_bytes = run.plan.tap_steps * kStepBytes, line_bytes = nx * tap_bytes;
+    const bool dense = pixel == tap_bytes && run.plan.problem.dilation[2] == 1;
+    for (int64_t i = 0; i < m;) {
+      const int64_t n = run_length(o, m - i);
+      each_line(o, [&](int64_t number, int64_t line, const int32_t* in_x) {
+        const void** to = out + number * m + i;
+        if (line < 0) {
+          for (int64_t j = 0; j < n; ++j) to[j] = run.plan.zeros.data();
+        } else if (dense && in_x[0] >= 0 && in_x[n * nx - 1] >= 0) {
+          const std::byte* first = image + (line + in_x[0]) * pixel;
+          const int64_t step = n > 1 ? (in_x[nx] - in_x[0]) * pixel : 0;
+          for (int64_t j = 0; j < n; ++j) to[j] = first + j * step;
+        } else {
+          for (int64_t j = 0; j < n; ++j, in_x += nx) {
+            const std::byte* from = image + line * pixel;
+            if (dense && in_x[0] >= 0 && in_x[nx - 1] >= 0) {
+              to[j] = from + in_x[0] * pixel;
+            } else {
+              std::byte* const patch = patches + (number * m + i + j) * line_bytes;
+              copy_line(patch, from, in_x, nx, tap_bytes);
+              to[j] = patch;
+            }
           }
         }
+      });
+      advance(o, n);
+      i += n;
+    }
+  }
+
+  // The nx taps of one line of the kernel, side by side.
+  void copy_line(std::byte* to, const std::byte* from, const int32_t* in_x, int64_t nx,
+                 int64_t tap_bytes) const {
+    for (int64_t kx = 0; kx < nx; ++kx, to += tap_bytes) {
+      if (in_x[kx] < 0) {
+        std::memset(to, 0, to_size(tap_bytes));
+      } else {
+        copy_words(to, from + in_x[kx] * pixel, tap_bytes);
       }
-    });
+    }
   }
 
   // Output positions of a phase of a transposed convolution are `step` pixels apart: a line at a time.

@@ -25,51 +25,51 @@ constexpr std::string_view kName = "gemm_f32_sse2_4x8";
 constexpr IsaSet kNeeds = kIsaSse2;
 #endif
 
+// The sums start from the bias.
 template <int M, int NV>
-inline void clip_all(F32 (&acc)[M][NV], float lo, float hi) {
-  const F32 vlo(lo), vhi(hi);
+inline void start(F32 (&acc)[M][NV], const Epilogue& e, int last) {
+  F32 bias[NV];
+#pragma GCC unroll 2
+  for (int j = 0; j < NV; ++j) {
+    bias[j] = !e.bias_n ? F32(0.0f) : load_first(e.bias_n + j * kLanes, j == NV - 1 ? last : kLanes);
+  }
 #pragma GCC unroll 16
   for (int i = 0; i < M; ++i) {
 #pragma GCC unroll 2
-    for (int j = 0; j < NV; ++j) acc[i][j] = clip(acc[i][j], vlo, vhi);
+    for (int j = 0; j < NV; ++j) acc[i][j] = bias[j];
+  }
+  if (!e.bias_m) return;
+#pragma GCC unroll 16
+  for (int i = 0; i < M; ++i) {
+#pragma GCC unroll 2
+    for (int j = 0; j < NV; ++j) acc[i][j] += F32(e.bias_m[i]);
+  }
+}
+
+template <Act F, int M, int NV>
+inline void activate_all(F32 (&acc)[M][NV], Activation f) {
+#pragma GCC unroll 16
+  for (int i = 0; i < M; ++i) {
+#pragma GCC unroll 2
+    for (int j = 0; j < NV; ++j) acc[i][j] = activate<F>(acc[i][j], f.a, f.b);
   }
 }
 
 template <int M, int NV>
-inline void add_rows(F32 (&acc)[M][NV], const float* p, int64_t ld, int last) {
-#pragma GCC unroll 16
-  for (int i = 0; i < M; ++i) {
-#pragma GCC unroll 2
-    for (int j = 0; j < NV - 1; ++j) acc[i][j] += F32::load_unaligned(p + i * ld + j * kLanes);
-    acc[i][NV - 1] += load_first(p + i * ld + (NV - 1) * kLanes, last);
-  }
-}
-
-template <int M, int NV>
-inline void epilogue(F32 (&acc)[M][NV], const Epilogue& e, int last) {
-  if (e.bias_n) {
-    F32 bias[NV];
-#pragma GCC unroll 2
-    for (int j = 0; j < NV - 1; ++j) bias[j] = F32::load_unaligned(e.bias_n + j * kLanes);
-    bias[NV - 1] = load_first(e.bias_n + (NV - 1) * kLanes, last);
+inline void finish(F32 (&acc)[M][NV], const Epilogue& e, int last) {
+  if (e.residual) {
 #pragma GCC unroll 16
     for (int i = 0; i < M; ++i) {
+      const float* p = e.residual + i * e.ldr;
 #pragma GCC unroll 2
-      for (int j = 0; j < NV; ++j) acc[i][j] += bias[j];
+      for (int j = 0; j < NV - 1; ++j) acc[i][j] += F32::load_unaligned(p + j * kLanes);
+      acc[i][NV - 1] += load_first(p + (NV - 1) * kLanes, last);
     }
   }
-  if (e.bias_m) {
-#pragma GCC unroll 16
-    for (int i = 0; i < M; ++i) {
-#pragma GCC unroll 2
-      for (int j = 0; j < NV; ++j) acc[i][j] += F32(e.bias_m[i]);
-    }
-  }
-  if (e.residual) add_rows<M, NV>(acc, e.residual, e.ldr, last);
   if (e.act.fn == Act::relu) {
-    clip_all<M, NV>(acc, 0.0f, __builtin_inff());
+    activate_all<Act::relu>(acc, e.act);
   } else if (e.act.fn == Act::clip) {
-    clip_all<M, NV>(acc, e.act.a, e.act.b);
+    activate_all<Act::clip>(acc, e.act);
   }
 }
 
@@ -79,12 +79,7 @@ void tile(const GemmTile& t) noexcept {
   const int64_t ldc = t.c_stride / 4;
   auto* c = static_cast<float*>(t.c);
   F32 acc[M][NV];
-#pragma GCC unroll 16
-  for (int i = 0; i < M; ++i) {
-#pragma GCC unroll 2
-    for (int j = 0; j < NV; ++j) acc[i][j] = F32(0.0f);
-  }
-  if (t.accumulate) add_rows<M, NV>(acc, c, ldc, last);
+  start<M, NV>(acc, t.epilogue, last);
   auto* b = static_cast<const float*>(t.b);
   const int64_t ldb = t.b_stride / 4, steps = t.steps;
   auto* rows = reinterpret_cast<const float* const*>(t.a);
@@ -104,7 +99,7 @@ void tile(const GemmTile& t) noexcept {
       }
     }
   }
-  epilogue<M, NV>(acc, t.epilogue, last);
+  finish<M, NV>(acc, t.epilogue, last);
 #pragma GCC unroll 16
   for (int i = 0; i < M; ++i) {
 #pragma GCC unroll 2

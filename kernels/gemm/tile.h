@@ -10,18 +10,15 @@
 // them.
 //
 // A:   taps*m row pointers, each to steps*4 bytes, any alignment. Dense GEMM has taps = 1; a convolution has
-// one tap per
-//      kernel position, and points the taps that fall into the padding at a row of zeros. Nothing past them
-//      is read.
+// one
+//      tap per kernel position, and points the taps that fall into the padding at a row of zeros. Nothing
+//      past them is read.
 // B:   taps*steps rows of ceil(n / lanes) * lanes columns, b_stride bytes apart, any alignment. Whoever packs
-// pads the
-//      columns past n; what is in them does not matter.
-// C:   exactly m x n elements are written, rows c_stride bytes apart; C is never read unless `accumulate`
-// asks to add to
-//      it (f32 only) or the residual is C.
-// K:   each element is one chain of multiply-adds in the order above (fused where the ISA has FMA), so its
-// bits depend
-//      neither on the tile's shape nor on where the tile lies.
+//      pads the columns past n; what is in them does not matter.
+// C:   exactly m x n elements are written, rows c_stride bytes apart; C is never read unless it is the
+// residual. K:   each element is one chain of multiply-adds in the order above (fused where the ISA has FMA)
+// that starts
+//      from the bias, so its bits depend neither on the tile's shape nor on where the tile lies.
 #include <cstdint>
 
 #include "kernels/gemm/epilogue.h"
@@ -36,7 +33,6 @@ struct GemmTile {
   int64_t steps = 0, taps = 1;
   int64_t b_stride = 0, c_stride = 0;  // bytes
   int64_t m = 0, n = 0;
-  bool accumulate = false;
   DType out = DType::f32;  // of C; integer kernels store i32, f32, u8 or i8
   Epilogue epilogue;       // its pointers moved to this tile's first row and column
 };

@@ -54,9 +54,14 @@ struct ResizePlan {
 // Bytes of scratch of run_resize_f32, for this many threads.
 size_t resize_scratch_bytes(const ResizePlan& plan, int threads) noexcept;
 
+struct ResizeTaps {
+  const int32_t* index;
+  const float* weight;
+  int taps;
+};
 struct ResizeTable {
-  // y[o, j, i] = sum over t of w[j, t] x[o, index[j, t], i], for j in [begin, end) of one axis.
-  void (*axis)(const ResizeAxis& a, const float* x, float* y, int64_t begin, int64_t end, int64_t inner,
+  // y[j, i] = sum over t of weight[j, t] * x[index[j, t], i], for j in [begin, end) and i in [0, inner).
+  void (*axis)(const ResizeTaps& a, const float* x, float* y, int64_t begin, int64_t end, int64_t inner,
                float extrapolation) noexcept;
 };
 const ResizeTable& resize_kernels(IsaSet isa) noexcept;

@@ -1,0 +1,17 @@
+#pragma once
+// NumPy's .npy files (format versions 1 to 3, little-endian, C order).
+#include <string>
+#include <string_view>
+
+#include "skyline/tensor.h"
+
+namespace skyline::cli {
+
+// Throws Error{io} if the file cannot be read, Error{input} naming what is wrong with it.
+Tensor read_npy(const std::string& path);
+// The same from memory; `path` is for messages.
+Tensor parse_npy(std::string_view file, const std::string& path);
+// Through a temporary file and a rename. bf16 is written as f32; strings are Error{unsupported}.
+void write_npy(const std::string& path, const Tensor& t);
+
+}  // namespace skyline::cli

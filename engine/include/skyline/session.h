@@ -1,0 +1,117 @@
+#pragma once
+// Running a model.
+#include <atomic>
+#include <chrono>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "skyline/graph.h"
+#include "skyline/model.h"
+#include "skyline/tensor.h"
+
+namespace skyline {
+
+// The rung of the precision ladder that a session computes on. model: what the file says, node by node.
+enum class Precision : uint8_t { model, f32 };
+std::string_view name(Precision p) noexcept;
+Precision precision_from_name(std::string_view s);  // Error{invalid} listing the known names
+
+struct SessionOptions {
+  int threads = 0;  // 0: the CPUs that this process may use; otherwise 1 to 1024
+  Precision precision = Precision::model;
+  std::string isa = "native";  // a level as isa_level() takes it; caps which kernels are chosen
+  bool optimize = true;        // false: run the graph as imported, node by node (for comparing)
+  int64_t max_tensor_bytes = int64_t{1} << 36;  // Error{limit} for a tensor above it
+  int64_t stop_after_pass = -1;                 // apply at most this many rewrites (bisecting); -1: no bound
+
+  // Defaults overridden by SKYLINE_THREADS and SKYLINE_ISA. The only function of the library that reads the
+  // environment.
+  static SessionOptions from_environment();
+};
+
+// When a long run is to stop: checked between steps and loop iterations. Throws Error{cancelled} out of
+// run().
+struct RunOptions {
+  std::optional<std::chrono::steady_clock::time_point> deadline;
+  const std::atomic<bool>* cancel = nullptr;
+};
+
+// One line of a profile: a step of the plan, in the order in which it ran.
+struct StepRecord {
+  std::string node, op, kernel;  // kernel: what the node was bound to, "reference" for the fallback
+  double start_us = 0, duration_us = 0;
+  int64_t flops = 0, bytes = 0;  // of the node, as its operator counts them
+};
+using Profile = std::vector<StepRecord>;
+
+struct ValueDescription {
+  std::string name;
+  Fact fact;                           // symbols: dim_names gives them in order
+  std::vector<std::string> dim_names;  // "batch", "3", "?"
+};
+
+using ValueMap = std::map<std::string, Value>;
+
+class Executable;  // engine/runtime
+
+// A model made ready to run: immutable and thread-safe; copies share everything. The plan is specialised for
+// each combination of input shapes on first use and cached.
+class Session {
+ public:
+  explicit Session(const Model& model, const SessionOptions& options = {});
+
+  const std::vector<ValueDescription>& inputs() const;
+  const std::vector<ValueDescription>& outputs() const;
+  const SessionOptions& options() const;  // with threads and isa resolved
+
+  // Inputs by name, outputs by name. Error{input} names the input that is missing, unknown or of another type
+  // or shape.
+  ValueMap run(const ValueMap& inputs, const RunOptions& options = {}) const;
+  // The same by position, without the maps: inputs in the order of inputs(), outputs in that of outputs().
+  std::vector<Value> run(std::span<const Value> inputs, const RunOptions& options = {}) const;
+  // Runs once and says where the time went.
+  std::vector<Value> run_profiled(std::span<const Value> inputs, Profile& profile) const;
+
+  // The specialised plan as text: each step, its kernel, its operands' places in memory. Compiles if need be.
+  std::string explain_plan(std::span<const Value> inputs) const;
+  // Bytes of the plan for these inputs: activations as planned, the lower bound for them (the largest sum of
+  // simultaneously live values), and constants.
+  struct MemoryUse {
+    int64_t arena = 0, arena_lower_bound = 0, workspace = 0, constants = 0;
+  };
+  MemoryUse memory_use(std::span<const Value> inputs) const;
+
+ private:
+  friend class Context;
+  struct Impl;
+  std::shared_ptr<const Impl> impl_;
+};
+
+// For callers who run the same shapes again and again and count nanoseconds: inputs and outputs stay bound,
+// nothing is allocated by run(). One context is for one thread at a time; many contexts may share a session.
+class Context {
+ public:
+  // Shapes are fixed by these first inputs; the tensors stay referenced and may be refilled between runs.
+  Context(const Session& session, std::span<const Value> inputs);
+  ~Context();
+  Context(Context&&) noexcept;
+  Context& operator=(Context&&) noexcept;
+
+  // Another tensor of the same dtype and dims (Error{input} otherwise).
+  void set_input(size_t i, const Tensor& t);
+  void run(const RunOptions& options = {});
+  // Valid until the next run(), which overwrites it in place; data-dependent outputs are replaced instead.
+  const Value& output(size_t i) const;
+  size_t outputs() const;
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace skyline

@@ -1,0 +1,10 @@
+#pragma once
+// Everything. See README.md for a first program.
+#include "skyline/dtype.h"
+#include "skyline/graph.h"
+#include "skyline/half.h"
+#include "skyline/isa.h"
+#include "skyline/model.h"
+#include "skyline/session.h"
+#include "skyline/status.h"
+#include "skyline/tensor.h"

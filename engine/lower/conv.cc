@@ -1,0 +1,184 @@
+// Convolutions, plain, transposed and fused, in f32. The kernels are channels-last; a channels-first node
+// converts its input and output in the workspace (the layout pass sees to it that few are left).
+#include "kernels/conv/conv.h"
+
+#include <algorithm>
+
+#include "engine/lower/families.h"
+#include "engine/lower/fused.h"
+#include "graph/ops/window.h"
+#include "kernels/layout/layout.h"
+
+namespace skyline::lower {
+namespace {
+
+using namespace kernels;
+
+struct ConvShape {
+  ConvProblem problem;
+  bool last = false;  // channels-last activations
+};
+
+Dims3 spatial(const Dims& d, int64_t fill) {
+  Dims3 out = {fill, fill, fill};
+  for (size_t i = 0; i < d.size(); ++i) out[3 - d.size() + i] = d[i];
+  return out;
+}
+
+// Axes between batch and channels.
+Dims sizes_of(const Dims& x, bool last) {
+  return {x.begin() + (last ? 1 : 2), last ? x.end() - 1 : x.end()};
+}
+
+std::optional<ConvShape> conv_shape(Lowering& l) {
+  const Dims x = l.in_dims(0), w = l.in_dims(1);
+  if (x.size() < 3 || x.size() > 5 || element_count(l.out_dims()) == 0 || element_count(x) == 0)
+    return std::nullopt;
+  ConvShape s;
+  s.last = l.attrs().text("layout", "NCHW") == "NHWC";
+  const Dims in = sizes_of(x, s.last);
+  ops::Window window = ops::parse_window(l.attrs(), Dims(w.begin() + 2, w.end()));
+  (void)window.fit(in);
+  ConvProblem& p = s.problem;
+  p.n = x[0];
+  p.ic = s.last ? x.back() : x[1];
+  p.oc = w[0];
+  p.groups = l.attrs().integer("group", 1);
+  p.in = spatial(in, 1);
+  p.kernel = spatial(window.kernel, 1);
+  p.stride = spatial(window.strides, 1);
+  p.dilation = spatial(window.dilations, 1);
+  p.pad_begin = spatial(window.begin, 0);
+  p.pad_end = spatial(window.end, 0);
+  return s;
+}
+
+std::optional<ConvShape> transposed_shape(Lowering& l) {
+  const Dims x = l.in_dims(0), w = l.in_dims(1), y = l.out_dims();
+  if (x.size() < 3 || x.size() > 5 || element_count(y) == 0 || element_count(x) == 0) return std::nullopt;
+  if (l.attrs().text("auto_pad", "NOTSET") != "NOTSET" || l.attrs().has("output_shape")) return std::nullopt;
+  const size_t rank = x.size() - 2;
+  ConvShape s;
+  ConvProblem& p = s.problem;
+  p.n = x[0];
+  p.ic = x[1];
+  p.groups = l.attrs().integer("group", 1);
+  p.oc = w[1] * p.groups;
+  p.transposed = true;
+  const Dims pads = l.attrs().integers("pads", Dims(2 * rank, 0));
+  p.in = spatial(sizes_of(x, false), 1);
+  p.kernel = spatial(Dims(w.begin() + 2, w.end()), 1);
+  p.stride = spatial(l.attrs().integers("strides", Dims(rank, 1)), 1);
+  p.dilation = spatial(l.attrs().integers("dilations", Dims(rank, 1)), 1);
+  p.pad_begin = spatial(Dims(pads.begin(), pads.begin() + static_cast<std::ptrdiff_t>(rank)), 0);
+  p.pad_end = spatial(Dims(pads.begin() + static_cast<std::ptrdiff_t>(rank), pads.end()), 0);
+  p.output_padding = spatial(l.attrs().integers("output_padding", Dims(rank, 0)), 0);
+  return s;
+}
+
+std::optional<Lowered> lower_with(Lowering& l, const ConvShape& shape, Activation act) {
+  if (!l.all_inputs(DType::f32) || !l.constant(1)) return std::nullopt;
+  const ConvProblem& p = shape.problem;
+  const Dims out = sizes_of(l.out_dims(), shape.last);
+  if (spatial(out, 1) != Dims3{p.out(0), p.out(1), p.out(2)}) {
+    throw Error(Code::internal, "the kernel's output size is not the operator's " + to_string(l.out_dims()));
+  }
+  auto plan = std::make_shared<const ConvPlan>(conv_plan(p, l.isa));
+  // Every choice that packing depends on is in the name.
+  std::string form = "conv:" + std::string(plan->algorithm->name) + ":" +
+                     (plan->kernel ? std::string(plan->kernel->name) : "") + (p.transposed ? "t" : "") +
+                     std::to_string(p.groups);
+  for (int axis = 0; axis < 3; ++axis) {
+    form += ":" + std::to_string(p.kernel[static_cast<size_t>(axis)]);
+    if (p.transposed) {
+      for (const AxisPhase& phase : plan->axes[static_cast<size_t>(axis)]) {
+        for (int32_t tap : phase.taps) form += "," + std::to_string(tap);
+        form += ";";
+      }
+    }
+  }
+  const auto packed = l.pack(1, form, plan->packed_bytes,
+                             [&](std::byte* to) { conv_pack(*plan, {.w = l.constant(1)->raw()}, to); });
+  const bool bias = l.has(2), residual = l.has(3);
+  if (bias && element_count(l.in_dims(2)) != p.oc) return std::nullopt;
+  if (residual && l.in_dims(3) != l.out_dims()) return std::nullopt;
+  const size_t own = align_up(conv_workspace_bytes(*plan, l.threads));
+  const std::string name(plan->algorithm->name);
+  if (shape.last) {
+    return Lowered{.code = step_code([=](const StepArgs& s) {
+                     ConvArgs a;
+                     a.x = s.in[0];
+                     a.w = packed.get();
+                     a.y = s.out[0];
+                     a.epilogue.act = act;
+                     a.epilogue.bias_n = bias ? s.input<float>(2) : nullptr;
+                     a.epilogue.residual = residual ? s.input<float>(3) : nullptr;
+                     conv_run(*plan, a, s.workspace, s.threads);
+                   }),
+                   .kernel = name,
+                   .workspace = own,
+                   .in_place = residual ? 3 : -1};
+  }
+  const int64_t in_pixels = p.in_pixels(), out_pixels = p.out_pixels(), n = p.n, ic = p.ic, oc = p.oc;
+  const size_t x_bytes = align_up(static_cast<size_t>(n * ic * in_pixels) * 4);
+  const size_t y_bytes = align_up(static_cast<size_t>(n * oc * out_pixels) * 4);
+  // With one channel, or one pixel, both layouts are the same bytes.
+  const bool convert_x = ic > 1 && in_pixels > 1, convert_y = oc > 1 && out_pixels > 1;
+  return Lowered{
+      .code = step_code([=](const StepArgs& s) {
+        std::byte* at = s.workspace + own;
+        ConvArgs a;
+        a.w = packed.get();
+        a.x = s.in[0];
+        a.y = s.out[0];
+        a.epilogue.act = act;
+        a.epilogue.bias_n = bias ? s.input<float>(2) : nullptr;
+        if (convert_x) {
+          transpose_2d(s.in[0], at, n, ic, in_pixels, 4, s.threads);
+          a.x = at;
+          at += x_bytes;
+        }
+        if (convert_y) {
+          a.y = at;
+          at += y_bytes;
+        }
+        if (residual) {
+          a.epilogue.residual = s.input<float>(3);
+          if (convert_y) {
+            transpose_2d(s.in[3], at, n, oc, out_pixels, 4, s.threads);
+            a.epilogue.residual = reinterpret_cast<const float*>(at);
+          }
+        }
+        conv_run(*plan, a, s.workspace, s.threads);
+        if (convert_y) transpose_2d(a.y, s.out[0], n, out_pixels, oc, 4, s.threads);
+      }),
+      .kernel = name + "+nchw",
+      .workspace = own + (convert_x ? x_bytes : 0) + (convert_y ? y_bytes * (residual ? 2 : 1) : 0)};
+}
+
+std::optional<Lowered> lower_conv(Lowering& l) {
+  const auto shape = conv_shape(l);
+  return shape ? lower_with(l, *shape, {}) : std::nullopt;
+}
+std::optional<Lowered> lower_fused_conv(Lowering& l) {
+  const auto shape = conv_shape(l);
+  return shape ? lower_with(l, *shape, fused_activation(l.attrs())) : std::nullopt;
+}
+std::optional<Lowered> lower_conv_transpose(Lowering& l) {
+  const auto shape = transposed_shape(l);
+  return shape ? lower_with(l, *shape, {}) : std::nullopt;
+}
+
+constexpr LowerRow kRows[] = {
+    {"Conv", "", lower_conv},
+    {"FusedConv", "skyline", lower_fused_conv},
+    {"ConvTranspose", "", lower_conv_transpose},
+};
+
+}  // namespace
+
+std::span<const LowerRow> conv_rows() {
+  return kRows;
+}
+
+}  // namespace skyline::lower

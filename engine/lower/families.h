@@ -1,0 +1,24 @@
+#pragma once
+// One function per family of lowerings, and the list that the registry walks.
+#include <span>
+
+#include "engine/lower/lowering.h"
+
+namespace skyline::lower {
+
+using Family = std::span<const LowerRow> (*)();
+
+std::span<const LowerRow> shape_rows();
+std::span<const LowerRow> eltwise_rows();
+std::span<const LowerRow> gemm_rows();
+std::span<const LowerRow> move_rows();
+std::span<const LowerRow> reduce_rows();
+std::span<const LowerRow> pool_rows();
+std::span<const LowerRow> resize_rows();
+std::span<const LowerRow> conv_rows();
+
+inline constexpr Family kFamilies[] = {
+    shape_rows, eltwise_rows, gemm_rows, move_rows, reduce_rows, conv_rows,
+};
+
+}  // namespace skyline::lower

@@ -1,0 +1,117 @@
+#pragma once
+// From an operator with static facts to a bound kernel call. One file per family; registry.cc lists them.
+//
+// A lowering function looks at one node and returns the code of a step, or nothing when no kernel fits: the
+// node then runs through its reference evaluation. All decisions, tables and packing happen here, once; the
+// code only computes.
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <span>
+#include <string>
+#include <unordered_map>
+
+#include "graph/ir/op.h"
+#include "kernels/base/memory.h"
+#include "skyline/isa.h"
+
+namespace skyline {
+
+// What a step gets at run time. Operands are in the node's order; an omitted one is null.
+struct StepArgs {
+  void* const* in;
+  void* const* out;
+  std::byte* workspace;  // at least Lowered::workspace bytes, 64-byte aligned; garbage at entry
+  int threads;
+  template <class T>
+  const T* input(size_t i) const {
+    return static_cast<const T*>(in[i]);
+  }
+  template <class T>
+  T* output(size_t i) const {
+    return static_cast<T*>(out[i]);
+  }
+};
+
+class StepCode {
+ public:
+  virtual ~StepCode() = default;
+  virtual void run(const StepArgs& args) const noexcept = 0;
+};
+
+struct Lowered {
+  std::unique_ptr<StepCode> code;  // null with alias >= 0: nothing runs
+  std::string kernel;              // for profiles and explain: the kernel's name
+  size_t workspace = 0;            // bytes
+  int in_place = -1;  // output 0 may use the memory of this input, if it dies here and is as large
+  int alias = -1;     // output 0 is this input's memory under other dims (Reshape)
+};
+
+// Packed weights and tables, shared by all plans of a session: key -> memory. Thread-safe.
+class PackCache {
+ public:
+  using Packed = std::shared_ptr<const void>;
+  // What `make` returned for this key the first time. The key names the source constant and the form it is
+  // packed into.
+  Packed get(const void* source, const std::string& form, const std::function<Packed()>& make);
+  int64_t bytes() const;
+  void add_bytes(int64_t n);
+
+ private:
+  mutable std::mutex mutex_;
+  std::unordered_map<std::string, Packed> entries_;
+  int64_t bytes_ = 0;
+};
+
+// A node as its lowering function sees it: every input and output has a static fact.
+class Lowering {
+ public:
+  Lowering(const Graph& g, const Node& node, IsaSet isa, int threads, PackCache& cache)
+      : graph(g), node(node), isa(isa), threads(threads), cache_(cache) {}
+  const Graph& graph;
+  const Node& node;
+  const IsaSet isa;   // kernels must not need more
+  const int threads;  // of the session; StepArgs::threads at run time is at most this
+
+  const Attrs& attrs() const { return node.attrs; }
+  bool has(size_t i) const { return node.in(i) != kNoValue; }
+  DType in_type(size_t i) const { return graph.fact(node.in(i)).dtype; }
+  DType out_type(size_t i = 0) const { return graph.fact(node.out(i)).dtype; }
+  Dims in_dims(size_t i) const { return graph.fact(node.in(i)).static_dims(); }
+  Dims out_dims(size_t i = 0) const { return graph.fact(node.out(i)).static_dims(); }
+  const Tensor* constant(size_t i) const { return graph.constant(node.in(i)); }  // null if not constant
+  bool all_inputs(DType t) const;  // every present input has dtype t
+  // The values of a constant i64 / i32 input; nothing if it is not constant.
+  std::optional<Dims> constant_ints(size_t i) const;
+
+  // Packed form of constant input i, made once per session. `bytes` of aligned memory are handed to fill.
+  std::shared_ptr<const std::byte> pack(size_t i, const std::string& form, size_t bytes,
+                                        const std::function<void(std::byte*)>& fill) const;
+
+ private:
+  PackCache& cache_;
+};
+
+template <class F>
+std::unique_ptr<StepCode> step_code(F f) {
+  struct Code final : StepCode {
+    explicit Code(F g) : f(std::move(g)) {}
+    void run(const StepArgs& args) const noexcept override { f(args); }
+    F f;
+  };
+  return std::make_unique<Code>(std::move(f));
+}
+
+using LowerFn = std::optional<Lowered> (*)(Lowering&);
+
+struct LowerRow {
+  std::string_view op;
+  std::string_view domain;
+  LowerFn lower;
+};
+
+// The lowering of an operator, or null.
+LowerFn find_lowering(const OpDef& op);
+
+}  // namespace skyline

@@ -1,0 +1,73 @@
+#include <map>
+
+#include "engine/lower/families.h"
+
+namespace skyline {
+
+LowerFn find_lowering(const OpDef& op) {
+  static const auto index = [] {
+    std::map<std::pair<std::string_view, std::string_view>, LowerFn> m;
+    for (const auto& family : lower::kFamilies) {
+      for (const LowerRow& row : family()) m.emplace(std::pair(row.domain, row.op), row.lower);
+    }
+    return m;
+  }();
+  const auto it = index.find({op.domain, op.name});
+  return it == index.end() ? nullptr : it->second;
+}
+
+PackCache::Packed PackCache::get(const void* source, const std::string& form,
+                                 const std::function<Packed()>& make) {
+  const std::string key = std::to_string(reinterpret_cast<uintptr_t>(source)) + ":" + form;
+  const std::lock_guard lock(mutex_);
+  Packed& entry = entries_[key];
+  if (!entry) entry = make();
+  return entry;
+}
+
+int64_t PackCache::bytes() const {
+  const std::lock_guard lock(mutex_);
+  return bytes_;
+}
+
+void PackCache::add_bytes(int64_t n) {
+  bytes_ += n;
+}  // called from make(), which holds the lock
+
+bool Lowering::all_inputs(DType t) const {
+  for (size_t i = 0; i < node.inputs.size(); ++i) {
+    if (has(i) && in_type(i) != t) return false;
+  }
+  return true;
+}
+
+std::optional<Dims> Lowering::constant_ints(size_t i) const {
+  const Tensor* t = constant(i);
+  if (!t) return std::nullopt;
+  if (t->dtype() == DType::i64) return Dims(t->data<int64_t>(), t->data<int64_t>() + t->size());
+  if (t->dtype() == DType::i32) return Dims(t->data<int32_t>(), t->data<int32_t>() + t->size());
+  return std::nullopt;
+}
+
+std::shared_ptr<const std::byte> Lowering::pack(size_t i, const std::string& form, size_t bytes,
+                                                const std::function<void(std::byte*)>& fill) const {
+  const Tensor* source = constant(i);
+  if (!source) throw Error(Code::internal, "input " + std::to_string(i) + " is packed but not constant");
+  auto packed = cache_.get(source->raw(), form, [&]() -> PackCache::Packed {
+    kernels::AlignedBuffer memory = kernels::aligned_alloc_bytes(bytes);
+    if (!memory)
+      throw Error(Code::oom, "cannot allocate " + std::to_string(bytes) + " bytes for packed weights");
+    fill(memory.get());
+    cache_.add_bytes(static_cast<int64_t>(bytes));
+    // The source is kept alive with its packed form: the key is its address.
+    struct Holder {
+      kernels::AlignedBuffer memory;
+      Tensor source;
+    };
+    auto holder = std::make_shared<Holder>(Holder{std::move(memory), *source});
+    return {holder, holder->memory.get()};
+  });
+  return {packed, static_cast<const std::byte*>(packed.get())};
+}
+
+}  // namespace skyline

@@ -1,0 +1,175 @@
+#include "engine/runtime/executable.h"
+
+#include <algorithm>
+
+#include "graph/ir/infer.h"
+#include "graph/ir/interpret.h"
+#include "graph/passes/passes.h"
+
+namespace skyline {
+namespace {
+
+// Plans kept per graph. A decoder that grows its cache by one token a call stays within what it meets in a
+// sentence.
+constexpr size_t kMaxPlans = 64;
+
+// Forgets what was inferred for other shapes; kinds and dtypes follow again from the inputs.
+void forget_facts(Graph& g) {
+  for (NodeId id : g.order()) {
+    for (ValueId v : g.node(id).outputs) {
+      if (v != kNoValue) g.value(v).fact = Fact();
+    }
+  }
+}
+
+void bind_facts(Graph& g, std::span<const Value> inputs) {
+  for (size_t i = 0; i < inputs.size(); ++i) {
+    Fact& f = g.value(g.inputs()[i]).fact;
+    if (inputs[i].is_tensor()) {
+      f = Fact::of(inputs[i].tensor());
+    } else if (inputs[i].is_sequence()) {
+      f.kind = Fact::Kind::sequence;
+    }
+  }
+}
+
+}  // namespace
+
+Executable::Executable(const Graph& g, SessionState& session, bool body)
+    : session_(session), base_(g), body_(body) {
+  if (body) return;  // its facts come with the first inputs
+  infer_graph(base_);
+  if (!session.options.optimize) return;
+  run_passes(base_, portable_passes(), {.stop_after = session.options.stop_after_pass, .log = {}});
+}
+
+Executable::Key Executable::key_of(std::span<const Value> inputs) {
+  Key key;
+  key.reserve(inputs.size() * 6);
+  for (const Value& v : inputs) {
+    if (!v.is_tensor()) {
+      key.push_back(v.is_sequence() ? -2 : -1);
+      continue;
+    }
+    key.push_back(static_cast<int64_t>(v.tensor().dtype()));
+    key.push_back(v.tensor().rank());
+    key.insert(key.end(), v.tensor().dims().begin(), v.tensor().dims().end());
+  }
+  return key;
+}
+
+std::shared_ptr<const Plan> Executable::compile(std::span<const Value> inputs) const {
+  Graph g = base_;
+  forget_facts(g);
+  bind_facts(g, inputs);
+  infer_graph(g);
+  const SessionOptions& o = session_.options;
+  if (o.optimize) {
+    const PassOptions options{.stop_after = o.stop_after_pass, .log = {}};
+    run_passes(g, portable_passes(), options);
+    run_passes(g, target_passes(), options);
+  }
+  return std::make_shared<const Plan>(
+      std::move(g), PlanOptions{session_.isa, o.threads, o.max_tensor_bytes, o.optimize}, session_.cache);
+}
+
+std::shared_ptr<Executable::Entry> Executable::entry_for(std::span<const Value> inputs, bool must) {
+  const Key key = key_of(inputs);
+  {
+    const std::shared_lock lock(mutex_);
+    const auto it = entries_.find(key);
+    if (it != entries_.end() && it->second->plan) {
+      it->second->used = ++clock_;
+      return it->second;
+    }
+  }
+  const std::unique_lock lock(mutex_);
+  const bool seen = entries_.contains(key);
+  if (!seen && entries_.size() >= kMaxPlans) {
+    entries_.erase(std::min_element(entries_.begin(), entries_.end(), [](const auto& a, const auto& b) {
+      return a.second->used < b.second->used;
+    }));
+  }
+  std::shared_ptr<Entry>& entry = entries_[key];
+  if (!entry) entry = std::make_shared<Entry>();
+  entry->used = ++clock_;
+  if (!must && !seen) return nullptr;
+  if (!entry->plan) {
+    try {
+      entry->plan = compile(inputs);
+    } catch (...) {
+      entries_.erase(key);
+      throw;
+    }
+  }
+  return entry;
+}
+
+std::shared_ptr<const Plan> Executable::plan_for(std::span<const Value> inputs) {
+  return entry_for(inputs, true)->plan;
+}
+
+EvalLimits Executable::limits(const RunOptions& options) {
+  EvalLimits l;
+  l.max_bytes = session_.options.max_tensor_bytes;
+  if (options.deadline || options.cancel) {
+    l.check = [options] {
+      if (options.cancel && options.cancel->load(std::memory_order_relaxed))
+        throw Error(Code::cancelled, "the run was cancelled");
+      if (options.deadline && std::chrono::steady_clock::now() > *options.deadline) {
+        throw Error(Code::cancelled, "the run's deadline passed");
+      }
+    };
+  }
+  l.run_body = [this, options](const Graph& body, std::span<const Value> in) {
+    return run_nested(body, in, options);
+  };
+  return l;
+}
+
+std::vector<Value> Executable::run_nested(const Graph& body, std::span<const Value> inputs,
+                                          const RunOptions& options) {
+  Executable* nested = nullptr;
+  {
+    const std::shared_lock lock(mutex_);
+    const auto it = bodies_.find(&body);
+    if (it != bodies_.end()) nested = it->second.get();
+  }
+  if (!nested) {
+    const std::unique_lock lock(mutex_);
+    auto& place = bodies_[&body];
+    if (!place) place = std::make_unique<Executable>(body, session_, true);
+    nested = place.get();
+  }
+  return nested->run(inputs, options);
+}
+
+std::vector<Value> Executable::run(std::span<const Value> inputs, const RunOptions& options,
+                                   Profile* profile) {
+  const std::shared_ptr<Entry> entry = entry_for(inputs, !body_);
+  if (!entry) return interpret(base_, inputs, limits(options));
+  std::unique_ptr<RunState> state;
+  {
+    const std::lock_guard lock(entry->mutex);
+    if (!entry->idle.empty()) {
+      state = std::move(entry->idle.back());
+      entry->idle.pop_back();
+    }
+  }
+  const Plan& plan = *entry->plan;
+  if (!state) state = plan.make_state();
+  plan.bind_inputs(*state, inputs);
+  plan.make_outputs(*state);
+  plan.execute(*state,
+               plan.needs_limits() || options.deadline || options.cancel ? limits(options) : EvalLimits{},
+               profile);
+  std::vector<Value> out = std::move(state->outputs);
+  state->outputs.clear();
+  state->outputs.resize(out.size());
+  for (Value& v : state->inputs) v = Value();
+  const std::lock_guard lock(entry->mutex);
+  if (entry->idle.size() < 16) entry->idle.push_back(std::move(state));
+  return out;
+}
+
+}  // namespace skyline

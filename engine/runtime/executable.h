@@ -1,0 +1,64 @@
+#pragma once
+// A graph that can be run with any input shapes: optimizes once, specialises and caches a plan per shape.
+#include <memory>
+#include <mutex>
+#include <shared_mutex>
+#include <unordered_map>
+#include <vector>
+
+#include "engine/runtime/plan.h"
+#include "skyline/session.h"
+
+namespace skyline {
+
+// What the executables of one session share.
+struct SessionState {
+  SessionOptions options;  // resolved
+  IsaSet isa = 0;
+  PackCache cache;
+};
+
+class Executable {
+ public:
+  // body: of If, Loop or Scan. It specialises a shape only when it meets it for the second time, since a loop
+  // may grow a tensor at every turn; until then it interprets.
+  Executable(const Graph& g, SessionState& session, bool body = false);
+
+  std::vector<Value> run(std::span<const Value> inputs, const RunOptions& options,
+                         Profile* profile = nullptr);
+  // The plan for the shapes of these inputs, compiled if need be.
+  std::shared_ptr<const Plan> plan_for(std::span<const Value> inputs);
+  EvalLimits limits(const RunOptions& options);
+  const Graph& graph() const { return base_; }
+
+ private:
+  struct Entry {
+    std::shared_ptr<const Plan> plan;
+    std::mutex mutex;
+    std::vector<std::unique_ptr<RunState>> idle;  // states of finished runs, for the next ones
+    uint64_t used = 0;                            // for eviction: when it was last asked for
+  };
+  using Key = std::vector<int64_t>;  // dtype, rank, dims of each input
+  struct KeyHash {
+    size_t operator()(const Key& k) const {
+      size_t h = 1469598103934665603u;
+      for (int64_t x : k) h = (h ^ static_cast<size_t>(x)) * 1099511628211u;
+      return h;
+    }
+  };
+
+  static Key key_of(std::span<const Value> inputs);
+  std::shared_ptr<Entry> entry_for(std::span<const Value> inputs, bool compile);
+  std::shared_ptr<const Plan> compile(std::span<const Value> inputs) const;
+  std::vector<Value> run_nested(const Graph& body, std::span<const Value> inputs, const RunOptions& options);
+
+  SessionState& session_;
+  Graph base_;
+  bool body_;
+  std::shared_mutex mutex_;
+  std::unordered_map<Key, std::shared_ptr<Entry>, KeyHash> entries_;
+  std::unordered_map<const Graph*, std::unique_ptr<Executable>> bodies_;
+  std::atomic<uint64_t> clock_{0};
+};
+
+}  // namespace skyline

@@ -1,0 +1,242 @@
+#include "skyline/session.h"
+
+#include <cstdlib>
+#include <set>
+
+#include "engine/runtime/executable.h"
+#include "kernels/base/cpu.h"
+#include "skyline/isa.h"
+
+namespace skyline {
+
+std::string_view name(Precision p) noexcept {
+  return p == Precision::f32 ? "f32" : "model";
+}
+
+Precision precision_from_name(std::string_view s) {
+  if (s == "model") return Precision::model;
+  if (s == "f32") return Precision::f32;
+  throw Error(Code::invalid, "unknown precision '" + std::string(s) + "'; known: model, f32");
+}
+
+SessionOptions SessionOptions::from_environment() {
+  SessionOptions o;
+  if (const char* isa = std::getenv("SKYLINE_ISA")) o.isa = isa;
+  if (const char* threads = std::getenv("SKYLINE_THREADS")) {
+    char* end = nullptr;
+    const long n = std::strtol(threads, &end, 10);
+    if (end == threads || *end || n < 0 || n > 1024) {
+      throw Error(Code::invalid, "SKYLINE_THREADS must be 0 to 1024, not '" + std::string(threads) + "'");
+    }
+    o.threads = static_cast<int>(n);
+  }
+  return o;
+}
+
+struct Session::Impl {
+  mutable SessionState state;
+  std::vector<ValueDescription> inputs, outputs;
+  std::unique_ptr<Executable> executable;
+
+  void check(std::span<const Value> in) const;
+};
+
+namespace {
+
+constexpr int kMaxThreads = 1024;
+
+ValueDescription describe_value(const Graph& g, std::string name, const Fact& f) {
+  ValueDescription d{std::move(name), f, {}};
+  for (Dim dim : f.dims) d.dim_names.push_back(g.dim_name(dim));
+  return d;
+}
+
+std::string show(const ValueDescription& d) {
+  std::string s(name(d.fact.dtype));
+  if (!d.fact.ranked) return s + "[...]";
+  s += "[";
+  for (size_t i = 0; i < d.dim_names.size(); ++i) s += (i ? "," : "") + d.dim_names[i];
+  return s + "]";
+}
+
+// The first computing node that is not f32, if the caller insists on f32.
+void check_precision(const Graph& g, Precision p) {
+  if (p != Precision::f32) return;
+  for (NodeId id : g.order()) {
+    for (ValueId v : g.node(id).outputs) {
+      if (v == kNoValue) continue;
+      const DType t = g.fact(v).dtype;
+      const bool lower =
+          t == DType::f16 || t == DType::bf16 || is_small_float(t) || t == DType::u8 || t == DType::i8;
+      if (lower) {
+        throw Error(Code::unsupported, describe(g.node(id)) + " computes in " + std::string(name(t)) +
+                                           ": this model cannot be run as f32; use precision 'model'");
+      }
+    }
+  }
+}
+
+void check_input(const ValueDescription& d, const Value& v) {
+  if (d.fact.kind == Fact::Kind::optional) return;
+  if (d.fact.kind == Fact::Kind::sequence) {
+    if (!v.is_sequence()) throw Error(Code::input, "input '" + d.name + "' must be a sequence");
+    return;
+  }
+  if (!v.is_tensor()) throw Error(Code::input, "input '" + d.name + "' is missing: expected " + show(d));
+  const Tensor& t = v.tensor();
+  const std::string got = std::string(name(t.dtype())) + to_string(t.dims());
+  if (d.fact.dtype != DType::undefined && t.dtype() != d.fact.dtype) {
+    throw Error(Code::input, "input '" + d.name + "' has type " + got + ", expected " + show(d));
+  }
+  if (t.size() > 0 && !t.raw()) throw Error(Code::input, "input '" + d.name + "' has no memory");
+  if (t.size() > 0 && t.dtype() != DType::string &&
+      reinterpret_cast<uintptr_t>(t.raw()) % std::min<size_t>(size_of(t.dtype()), 8) != 0) {
+    throw Error(Code::input, "input '" + d.name + "' is not aligned to its element size");
+  }
+  if (!d.fact.ranked) return;
+  if (t.rank() != d.fact.rank()) {
+    throw Error(Code::input, "input '" + d.name + "' has shape " + got + ", expected " + show(d));
+  }
+  for (int i = 0; i < t.rank(); ++i) {
+    const Dim want = d.fact.dims[static_cast<size_t>(i)];
+    if (want.known() && want.value() != t.dim(i)) {
+      throw Error(Code::input, "input '" + d.name + "' has shape " + got + ", expected " + show(d));
+    }
+  }
+}
+
+}  // namespace
+
+void Session::Impl::check(std::span<const Value> in) const {
+  if (in.size() != inputs.size()) {
+    throw Error(Code::input, "the model takes " + std::to_string(inputs.size()) + " inputs, got " +
+                                 std::to_string(in.size()));
+  }
+  for (size_t i = 0; i < in.size(); ++i) check_input(inputs[i], in[i]);
+}
+
+Session::Session(const Model& model, const SessionOptions& options) {
+  auto impl = std::make_shared<Impl>();
+  SessionState& state = impl->state;
+  state.options = options;
+  if (options.threads < 0 || options.threads > kMaxThreads) {
+    throw Error(Code::invalid, "threads must be 0 to " + std::to_string(kMaxThreads) + ", not " +
+                                   std::to_string(options.threads));
+  }
+  if (options.threads == 0) state.options.threads = kernels::cpu_info().usable_cpus;
+  state.isa = isa_level(options.isa);
+  state.options.isa = std::string(isa_level_name(state.isa));
+  impl->executable = std::make_unique<Executable>(model.graph(), state);
+  const Graph& g = impl->executable->graph();
+  check_precision(g, options.precision);
+  for (ValueId v : g.inputs()) impl->inputs.push_back(describe_value(g, g.value(v).name, g.fact(v)));
+  for (size_t i = 0; i < g.outputs().size(); ++i) {
+    impl->outputs.push_back(describe_value(g, g.output_names()[i], g.fact(g.outputs()[i])));
+  }
+  impl_ = std::move(impl);
+}
+
+const std::vector<ValueDescription>& Session::inputs() const {
+  return impl_->inputs;
+}
+const std::vector<ValueDescription>& Session::outputs() const {
+  return impl_->outputs;
+}
+const SessionOptions& Session::options() const {
+  return impl_->state.options;
+}
+
+std::vector<Value> Session::run(std::span<const Value> inputs, const RunOptions& options) const {
+  impl_->check(inputs);
+  return impl_->executable->run(inputs, options);
+}
+
+std::vector<Value> Session::run_profiled(std::span<const Value> inputs, Profile& profile) const {
+  impl_->check(inputs);
+  profile.clear();
+  return impl_->executable->run(inputs, {}, &profile);
+}
+
+ValueMap Session::run(const ValueMap& inputs, const RunOptions& options) const {
+  std::vector<Value> in;
+  for (const ValueDescription& d : impl_->inputs) {
+    const auto it = inputs.find(d.name);
+    if (it == inputs.end() && d.fact.kind != Fact::Kind::optional) {
+      throw Error(Code::input, "input '" + d.name + "' is missing: expected " + show(d));
+    }
+    in.push_back(it == inputs.end() ? Value() : it->second);
+  }
+  for (const auto& [key, value] : inputs) {
+    bool known = false;
+    std::string names;
+    for (const ValueDescription& d : impl_->inputs) {
+      known |= d.name == key;
+      names += (names.empty() ? "'" : ", '") + d.name + "'";
+    }
+    if (!known) throw Error(Code::input, "the model has no input '" + key + "'; it has " + names);
+  }
+  std::vector<Value> out = run(in, options);
+  ValueMap results;
+  for (size_t i = 0; i < out.size(); ++i) results.emplace(impl_->outputs[i].name, std::move(out[i]));
+  return results;
+}
+
+std::string Session::explain_plan(std::span<const Value> inputs) const {
+  impl_->check(inputs);
+  return impl_->executable->plan_for(inputs)->explain();
+}
+
+Session::MemoryUse Session::memory_use(std::span<const Value> inputs) const {
+  impl_->check(inputs);
+  MemoryUse use = impl_->executable->plan_for(inputs)->memory();
+  use.constants += impl_->state.cache.bytes();
+  return use;
+}
+
+struct Context::Impl {
+  std::shared_ptr<const Session::Impl> session;
+  std::shared_ptr<const Plan> plan;
+  std::unique_ptr<RunState> state;
+  std::vector<Value> inputs;
+};
+
+Context::Context(const Session& session, std::span<const Value> inputs) : impl_(std::make_unique<Impl>()) {
+  session.impl_->check(inputs);
+  impl_->session = session.impl_;
+  impl_->plan = session.impl_->executable->plan_for(inputs);
+  impl_->state = impl_->plan->make_state();
+  impl_->inputs.assign(inputs.begin(), inputs.end());
+  impl_->plan->bind_inputs(*impl_->state, impl_->inputs);
+  impl_->plan->make_outputs(*impl_->state);
+}
+Context::~Context() = default;
+Context::Context(Context&&) noexcept = default;
+Context& Context::operator=(Context&&) noexcept = default;
+
+void Context::set_input(size_t i, const Tensor& t) {
+  if (i >= impl_->inputs.size()) throw Error(Code::input, "the model has no input " + std::to_string(i));
+  const Value& old = impl_->inputs[i];
+  if (!old.is_tensor() || t.dtype() != old.tensor().dtype() || t.dims() != old.tensor().dims()) {
+    throw Error(Code::input, "input " + std::to_string(i) + " of a context keeps its type and shape");
+  }
+  check_input(impl_->session->inputs[i], t);
+  impl_->inputs[i] = t;
+  impl_->plan->bind_inputs(*impl_->state, impl_->inputs);
+}
+
+void Context::run(const RunOptions& options) {
+  const bool plain = !impl_->plan->needs_limits() && !options.deadline && !options.cancel;
+  impl_->plan->execute(*impl_->state, plain ? EvalLimits{} : impl_->session->executable->limits(options),
+                       nullptr);
+}
+
+const Value& Context::output(size_t i) const {
+  if (i >= impl_->state->outputs.size())
+    throw Error(Code::input, "the model has no output " + std::to_string(i));
+  return impl_->state->outputs[i];
+}
+size_t Context::outputs() const {
+  return impl_->state->outputs.size();
+}
+
+}  // namespace skyline

@@ -1,0 +1,229 @@
+// Quantization. Clamping comes before rounding (the bounds are integers, so the result is the same), which
+// keeps the conversion to int32 in range on every ISA.
+#include "kernels/quantize/quantize.h"
+
+#include <math.h>
+
+#include "kernels/base/lanes.h"
+#include "kernels/base/parallel.h"
+
+namespace skyline::kernels {
+namespace {
+
+constexpr int64_t kGrain = 8192;  // elements worth a thread
+
+template <class T>
+struct Range;
+template <>
+struct Range<uint8_t> {
+  static constexpr float lo = 0, hi = 255;
+};
+template <>
+struct Range<int8_t> {
+  static constexpr float lo = -128, hi = 127;
+};
+template <>
+struct Range<uint16_t> {
+  static constexpr float lo = 0, hi = 65535;
+};
+template <>
+struct Range<int16_t> {
+  static constexpr float lo = -32768, hi = 32767;
+};
+
+// saturate(round(v) + zero); NaN gives the least value. zero as float: exact, |zero| <= 65535.
+template <class T>
+inline I32 saturate(F32 v, F32 zero, I32 zero_int) noexcept {
+  const F32 lo = F32(Range<T>::lo) - zero, hi = F32(Range<T>::hi) - zero;
+  v = xsimd::select(v > lo, v, lo);
+  return round_i32(xsimd::min(v, hi)) + zero_int;
+}
+
+// f(i, count) over vectors; count < kLanes in the last one.
+template <class F>
+inline void for_vectors(int64_t n, F&& f) noexcept {
+  int64_t i = 0;
+  for (; i + kLanes <= n; i += kLanes) f(i, int64_t{kLanes});
+  if (i < n) f(i, n - i);
+}
+inline F32 get(const float* p, int64_t count) noexcept {
+  return count == kLanes ? load(p) : load(p, count);
+}
+inline void put(float* p, F32 v, int64_t count) noexcept {
+  if (count == kLanes) {
+    store(p, v);
+  } else {
+    store(p, v, count);
+  }
+}
+template <class T>
+inline I32 get_wide(const T* p, int64_t count) noexcept {
+  return count == kLanes ? load_wide(p) : load_wide(p, count);
+}
+inline I32 get_wide(const int32_t* p, int64_t count) noexcept {
+  if (count == kLanes) return load(p);
+  alignas(64) int32_t lanes[kLanes] = {};
+  for (int64_t i = 0; i < count; ++i) lanes[i] = p[i];
+  return I32::load_aligned(lanes);
+}
+template <class T>
+inline void put_narrow(T* p, I32 v, int64_t count) noexcept {
+  if (count == kLanes) {
+    store_narrow(p, v);
+  } else {
+    store_narrow(p, v, count);
+  }
+}
+
+// Calls row(at, channel, n) for pieces with one channel each, or, where inner is 1, for rows of all channels.
+template <class F>
+inline void for_channels(int64_t outer, int64_t channels, int64_t inner, int threads, F&& row) noexcept {
+  if (channels == 1) {  // one run: cut anywhere
+    parallel_for(threads, outer * inner, kGrain,
+                 [&](int64_t begin, int64_t end) noexcept { row(begin, 0, end - begin); });
+    return;
+  }
+  const int64_t pieces = inner == 1 ? outer : outer * channels, length = inner == 1 ? channels : inner;
+  parallel_for(threads, pieces, kGrain / (length + 1) + 1, [&](int64_t begin, int64_t end) noexcept {
+    for (int64_t k = begin; k < end; ++k) row(k * length, inner == 1 ? 0 : k % channels, length);
+  });
+}
+
+template <class T>
+void quantize(const float* x, void* q, const float* scale, const int32_t* zero, int64_t outer,
+              int64_t channels, int64_t inner, int threads) noexcept {
+  T* out = static_cast<T*>(q);
+  const bool last = inner == 1 && channels > 1;
+  for_channels(outer, channels, inner, threads, [&](int64_t at, int64_t c, int64_t n) noexcept {
+    const F32 s0(scale[c]);
+    const I32 z0(zero ? zero[c] : 0);
+    const F32 z0_float = xsimd::to_float(z0);
+    for_vectors(n, [&](int64_t i, int64_t count) noexcept {
+      const F32 v = get(x + at + i, count);
+      if (last) {
+        const I32 z = zero ? get_wide(zero + i, count) : I32(0);
+        put_narrow(out + at + i, saturate<T>(v / get(scale + i, count), xsimd::to_float(z), z), count);
+      } else {
+        put_narrow(out + at + i, saturate<T>(v / s0, z0_float, z0), count);
+      }
+    });
+  });
+}
+
+template <class T>
+void dequantize(const void* q, float* x, const float* scale, const int32_t* zero, int64_t outer,
+                int64_t channels, int64_t inner, int threads) noexcept {
+  const T* in = static_cast<const T*>(q);
+  const bool last = inner == 1 && channels > 1;
+  for_channels(outer, channels, inner, threads, [&](int64_t at, int64_t c, int64_t n) noexcept {
+    const F32 s0(scale[c]);
+    const I32 z0(zero ? zero[c] : 0);
+    for_vectors(n, [&](int64_t i, int64_t count) noexcept {
+      const I32 v = get_wide(in + at + i, count);
+      if (last) {
+        const I32 z = zero ? get_wide(zero + i, count) : I32(0);
+        put(x + at + i, xsimd::to_float(v - z) * get(scale + i, count), count);
+      } else {
+        put(x + at + i, xsimd::to_float(v - z0) * s0, count);
+      }
+    });
+  });
+}
+
+template <class T>
+void requantize(const int32_t* a, void* q, const float* multiplier, bool per_channel, int32_t zero,
+                int64_t rows, int64_t channels, int threads) noexcept {
+  T* out = static_cast<T*>(q);
+  const I32 z(zero);
+  const F32 z_float = xsimd::to_float(z), m0(multiplier[0]);
+  parallel_for(threads, rows, kGrain / (channels + 1) + 1, [&](int64_t begin, int64_t end) noexcept {
+    for (int64_t r = begin; r < end; ++r) {
+      const int32_t* in = a + r * channels;
+      for_vectors(channels, [&](int64_t i, int64_t count) noexcept {
+        const F32 m = per_channel ? get(multiplier + i, count) : m0;
+        const F32 v = xsimd::to_float(get_wide(in + i, count)) * m;
+        put_narrow(out + r * channels + i, saturate<T>(v, z_float, z), count);
+      });
+    }
+  });
+}
+
+struct Affine {
+  F32 scale;
+  I32 zero;
+  explicit Affine(const QuantParams& p) noexcept : scale(p.scale), zero(p.zero) {}
+  F32 real(I32 q) const noexcept { return xsimd::to_float(q - zero) * scale; }
+};
+
+template <class T, bool Add>
+void binary(const void* a, const void* b, void* y, int64_t n, int step_a, int step_b,
+            const void* params) noexcept {
+  const QBinaryParams& p = *static_cast<const QBinaryParams*>(params);
+  const Affine pa(p.a), pb(p.b), py(p.y);
+  const T *u = static_cast<const T*>(a), *v = static_cast<const T*>(b);
+  T* out = static_cast<T*>(y);
+  const F32 zero = xsimd::to_float(py.zero);
+  if (n <= 0) return;
+  const F32 u0 = pa.real(I32(u[0])), v0 = pb.real(I32(v[0]));
+  for_vectors(n, [&](int64_t i, int64_t count) noexcept {
+    const F32 left = step_a ? pa.real(get_wide(u + i, count)) : u0;
+    const F32 right = step_b ? pb.real(get_wide(v + i, count)) : v0;
+    const F32 r = Add ? left + right : left * right;
+    put_narrow(out + i, saturate<T>(r / py.scale, zero, py.zero), count);
+  });
+}
+
+// Chunks of fixed size, so that even the sign of a zero does not depend on the threads.
+void min_max(const float* x, int64_t n, float* smallest, float* largest, int threads) noexcept {
+  constexpr int kMaxChunks = 64;
+  int64_t chunk = (n + kMaxChunks - 1) / kMaxChunks;
+  if (chunk < 16384) chunk = 16384;
+  const int64_t chunks = (n + chunk - 1) / chunk;
+  float lows[kMaxChunks], highs[kMaxChunks];
+  parallel_for(threads, chunks, 1, [&](int64_t begin, int64_t end) noexcept {
+    for (int64_t k = begin; k < end; ++k) {
+      const int64_t left = n - k * chunk, count = left < chunk ? left : chunk;
+      const float* in = x + k * chunk;
+      F32 lo(INFINITY), hi(-INFINITY);
+      int64_t i = 0;
+      for (; i + kLanes <= count; i += kLanes) {
+        const F32 v = load(in + i);
+        lo = xsimd::select(v < lo, v, lo);
+        hi = xsimd::select(v > hi, v, hi);
+      }
+      alignas(64) float l[kLanes], h[kLanes];
+      lo.store_aligned(l);
+      hi.store_aligned(h);
+      for (int j = 1; j < kLanes; ++j) {
+        l[0] = l[j] < l[0] ? l[j] : l[0];
+        h[0] = h[j] > h[0] ? h[j] : h[0];
+      }
+      for (; i < count; ++i) {
+        l[0] = in[i] < l[0] ? in[i] : l[0];
+        h[0] = in[i] > h[0] ? in[i] : h[0];
+      }
+      lows[k] = l[0];
+      highs[k] = h[0];
+    }
+  });
+  *smallest = lows[0];
+  *largest = highs[0];
+  for (int64_t k = 1; k < chunks; ++k) {
+    *smallest = lows[k] < *smallest ? lows[k] : *smallest;
+    *largest = highs[k] > *largest ? highs[k] : *largest;
+  }
+}
+
+}  // namespace
+
+extern constinit const QuantizeTable SKYLINE_TAGGED(quantize) = {
+    .quantize = {quantize<uint8_t>, quantize<int8_t>, quantize<uint16_t>, quantize<int16_t>},
+    .dequantize = {dequantize<uint8_t>, dequantize<int8_t>, dequantize<uint16_t>, dequantize<int16_t>},
+    .requantize = {requantize<uint8_t>, requantize<int8_t>},
+    .add = {binary<uint8_t, true>, binary<int8_t, true>},
+    .mul = {binary<uint8_t, false>, binary<int8_t, false>},
+    .min_max = min_max,
+    .dequantize_i32 = dequantize<int32_t>,
+};
+
+}  // namespace skyline::kernels

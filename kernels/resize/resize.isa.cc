@@ -1,0 +1,72 @@
+// One axis of a resize: each output row is a weighted sum of a few input rows of `inner` elements.
+#include "kernels/resize/resize.h"
+
+#include "kernels/base/lanes.h"
+
+namespace skyline::kernels {
+namespace {
+
+inline F32 get(const float* p, int64_t count) noexcept {
+  return count == kLanes ? load(p) : load(p, count);
+}
+inline void put(float* p, F32 v, int64_t count) noexcept {
+  if (count == kLanes) {
+    store(p, v);
+  } else {
+    store(p, v, count);
+  }
+}
+template <class F>
+inline void for_vectors(int64_t n, F&& f) noexcept {
+  int64_t i = 0;
+  for (; i + kLanes <= n; i += kLanes) f(i, int64_t{kLanes});
+  if (i < n) f(i, n - i);
+}
+
+void blend_row(const float* x, float* y, const int32_t* index, const float* weight, int taps,
+               int64_t inner) noexcept {
+  if (taps == 2) {
+    const float *a = x + index[0] * inner, *b = x + index[1] * inner;
+    const F32 u(weight[0]), v(weight[1]);
+    for_vectors(inner, [&](int64_t i, int64_t n) noexcept {
+      put(y + i, xsimd::fma(get(a + i, n), u, get(b + i, n) * v), n);
+    });
+    return;
+  }
+  for_vectors(inner, [&](int64_t i, int64_t n) noexcept {
+    F32 sum(0.0f);
+    for (int t = 0; t < taps; ++t) sum = xsimd::fma(get(x + index[t] * inner + i, n), F32(weight[t]), sum);
+    put(y + i, sum, n);
+  });
+}
+
+// inner == 1: neighbours along the row itself.
+float blend_point(const float* x, const int32_t* index, const float* weight, int taps) noexcept {
+  float sum = 0;
+  for (int t = 0; t < taps; ++t) sum += x[index[t]] * weight[t];
+  return sum;
+}
+
+void axis(const ResizeTaps& a, const float* x, float* y, int64_t begin, int64_t end, int64_t inner,
+          float extrapolation) noexcept {
+  const int taps = a.taps;
+  for (int64_t j = begin; j < end; ++j) {
+    const int32_t* at = a.index + j * taps;
+    float* out = y + j * inner;
+    if (at[0] < 0) {
+      for (int64_t i = 0; i < inner; ++i) out[i] = extrapolation;
+    } else if (taps == 1) {
+      memcpy(out, x + at[0] * inner, static_cast<size_t>(inner) * sizeof(float));
+    } else if (inner == 1) {
+      *out = blend_point(x, at, a.weight + j * taps, taps);
+    } else {
+      blend_row(x, out, at, a.weight + j * taps, taps, inner);
+    }
+  }
+}
+
+}  // namespace
+
+extern constinit const ResizeTable SKYLINE_TAGGED(resize) = {.axis = axis};
+
+}  // namespace skyline::kernels
