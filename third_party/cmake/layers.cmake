@@ -3,7 +3,7 @@
 # Include paths are views: a folder of links made at configure time, so that "graph/..." is not found from kernels/.
 function(skyline_layer name)
   cmake_parse_arguments(L "" "" "DEPENDS;SOURCES" ${ARGN})
-  set(view ${PROJECT_BINARY_DIR}/view/${name})
+  set(view ${CMAKE_BINARY_DIR}/view/${name})
   file(MAKE_DIRECTORY ${view})
   file(CREATE_LINK ${PROJECT_SOURCE_DIR}/${name} ${view}/${name} SYMBOLIC)
   add_library(skyline_${name} OBJECT ${L_SOURCES})

@@ -13,6 +13,7 @@
 
 #include "skyline/tensor.h"
 
+#pragma GCC visibility push(default)  // part of the shared library's interface
 namespace skyline {
 
 struct OpDef;  // graph/ir/op.h
@@ -197,3 +198,4 @@ class Graph {
 std::string to_string(const Graph& g, const Fact& f);  // "f32[batch,3,224,224]"
 
 }  // namespace skyline
+#pragma GCC visibility pop

@@ -9,6 +9,7 @@
 
 #include "skyline/graph.h"
 
+#pragma GCC visibility push(default)  // part of the shared library's interface
 namespace skyline {
 
 // What loading refuses with Error{limit}.
@@ -78,3 +79,4 @@ void save_onnx(const Graph& graph, const std::string& path, const ModelInfo& inf
 std::string serialize_onnx(const Graph& graph, const ModelInfo& info = {});
 
 }  // namespace skyline
+#pragma GCC visibility pop

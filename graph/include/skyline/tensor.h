@@ -12,6 +12,7 @@
 #include "skyline/half.h"
 #include "skyline/status.h"
 
+#pragma GCC visibility push(default)  // part of the shared library's interface
 namespace skyline {
 
 using Dims = std::vector<int64_t>;
@@ -134,3 +135,4 @@ class Value {
 };
 
 }  // namespace skyline
+#pragma GCC visibility pop

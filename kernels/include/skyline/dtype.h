@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <string_view>
 
+#pragma GCC visibility push(default)  // part of the shared library's interface
 namespace skyline {
 
 enum class DType : uint8_t {
@@ -121,3 +122,4 @@ template <class T>
 inline constexpr DType kDTypeOf = DTypeOf<T>::value;
 
 }  // namespace skyline
+#pragma GCC visibility pop

@@ -7,6 +7,7 @@
 
 #include "skyline/dtype.h"
 
+#pragma GCC visibility push(default)  // part of the shared library's interface
 namespace skyline {
 
 // f32 <-> binary16, exact in both directions up to the rounding; NaN stays NaN, overflow gives infinity.
@@ -61,3 +62,4 @@ struct DTypeOf<SmallFloat<T>> {
 };
 
 }  // namespace skyline
+#pragma GCC visibility pop

@@ -4,6 +4,7 @@
 #include <string>
 #include <string_view>
 
+#pragma GCC visibility push(default)  // part of the shared library's interface
 namespace skyline {
 
 // Bits of instruction-set support. A kernel names the bits it needs; it is usable where they are all present.
@@ -38,3 +39,4 @@ std::string_view isa_level_name(IsaSet set) noexcept;
 std::string isa_to_string(IsaSet set);
 
 }  // namespace skyline
+#pragma GCC visibility pop

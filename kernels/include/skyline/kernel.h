@@ -17,6 +17,7 @@
 #include "skyline/dtype.h"
 #include "skyline/isa.h"
 
+#pragma GCC visibility push(default)  // part of the shared library's interface
 namespace skyline {
 
 // The facts that every row has. Rows are constants: they live for ever and are compared by address.
@@ -54,3 +55,4 @@ const Row* find_kernel(std::string_view op, IsaSet isa) {
 }
 
 }  // namespace skyline
+#pragma GCC visibility pop

@@ -4,6 +4,7 @@
 #include <string>
 #include <string_view>
 
+#pragma GCC visibility push(default)  // part of the shared library's interface
 namespace skyline {
 
 // What went wrong, in the terms that a caller can act on. The numbers are stable (C API).
@@ -39,3 +40,4 @@ class Error : public std::exception {
 };
 
 }  // namespace skyline
+#pragma GCC visibility pop
