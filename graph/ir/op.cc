@@ -10,6 +10,15 @@ std::string describe(const Node& node) {
   return "node " + (node.name.empty() ? std::string("(unnamed)") : node.name) + " (" + type + ")";
 }
 
+NodeId Graph::add_node(std::string_view op_name, std::string node_name, std::vector<ValueId> inputs,
+                       std::vector<ValueId> outputs, Attrs attrs, std::string_view domain) {
+  const OpDef* def = find_op(domain, op_name);
+  if (!def)
+    throw Error(Code::unsupported,
+                "no operator '" + std::string(op_name) + "' in domain '" + std::string(domain) + "'");
+  return add_node(*def, std::move(node_name), std::move(inputs), std::move(outputs), std::move(attrs));
+}
+
 namespace {
 [[noreturn]] void missing_input(size_t i) {
   throw Error(Code::invalid, "input " + std::to_string(i) + " is missing");

@@ -7,7 +7,7 @@ int main() {
   skyline::Graph g;
   const auto x = g.add_input("x", skyline::Fact::fixed(skyline::DType::f32, {4}));
   const auto y = g.add_value("y");
-  g.add_node(skyline::op("Relu"), "relu", {x}, {y});
+  g.add_node("Relu", "relu", {x}, {y});
   g.add_output(y, "y");
   const skyline::Session session{skyline::Model(std::move(g))};
   const auto out = session.run({{"x", skyline::Tensor::of<float>({4}, {-1, 2, -3, 4})}}).at("y").tensor();

@@ -146,6 +146,9 @@ class Graph {
   ValueId add_value(std::string name);  // produced by a node that comes later
   NodeId add_node(const OpDef& op, std::string name, std::vector<ValueId> inputs,
                   std::vector<ValueId> outputs, Attrs attrs = {});
+  // By the operator's name; Error{unsupported} if there is none.
+  NodeId add_node(std::string_view op, std::string name, std::vector<ValueId> inputs,
+                  std::vector<ValueId> outputs, Attrs attrs = {}, std::string_view domain = "");
   void add_output(ValueId v, std::string as_name);
 
   // Reading.
