@@ -6,13 +6,13 @@
 //                   ConvPlan plan = conv_plan(p, isa);
 //                   AlignedBuffer w = aligned_alloc_bytes(plan.packed_bytes);
 //                   conv_pack(plan, {.w = weights}, w.get());
-//   run many times: conv_run(plan, {.x = x, .w = w.get(), .y = y, .epilogue = {.bias_n = bias}}, workspace,
-//   threads);
-//                                                    // workspace: conv_workspace_bytes(plan, threads)
+//   run many times: ConvArgs args{.x = x, .w = w.get(), .y = y};
+//                   args.epilogue.bias_n = bias;
+//                   conv_run(plan, args, workspace, threads);  // of conv_workspace_bytes(plan, threads)
 //
-// A dimension that is not there has in = kernel = stride = dilation = 1 and no padding: 1-D data are {1, 1,
-// w}. Types and exactness are those of gemm.h, and so is the epilogue: columns are output channels, rows
-// output pixels (n, d, h, w flattened); bias_m must be null. Results are the same bits for any number of
+// A dimension that is not there has in = kernel = stride = dilation = 1 and no padding: 1-D data are
+// {1, 1, w}. Types and exactness are those of gemm.h, and so is the epilogue: columns are output channels,
+// rows output pixels (n, d, h, w flattened); bias_m must be null. Results are the same bits for any number of
 // threads. Running allocates nothing and cannot fail. y overlaps neither x nor the workspace; the residual
 // may be y itself.
 #include <array>

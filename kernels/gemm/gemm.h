@@ -4,9 +4,9 @@
 //   prepare once:   GemmPlan plan = gemm_plan({.m = m, .n = n, .k = k, .const_b = true}, isa);
 //                   AlignedBuffer w = aligned_alloc_bytes(plan.packed_b_bytes);
 //                   gemm_pack_b(plan, {.b = weights, .ldb = n}, w.get());
-//   run many times: gemm_run(plan, {.a = x, .lda = k, .b = w.get(), .c = y, .ldc = n, .epilogue = {.bias_n =
-//   bias}},
-//                            workspace, threads);      // workspace: gemm_workspace_bytes(plan, threads)
+//   run many times: GemmArgs args{.a = x, .lda = k, .b = w.get(), .c = y, .ldc = n};
+//                   args.epilogue.bias_n = bias;
+//                   gemm_run(plan, args, workspace, threads);  // of gemm_workspace_bytes(plan, threads)
 //
 // Types: f32 x f32 -> f32; u8|i8 x u8|i8 -> i32, f32, u8 or i8 (see Epilogue), exact in 32-bit integers on
 // every ISA. Results are the same bits for any number of threads. Running allocates nothing and cannot fail.

@@ -9,16 +9,14 @@
 // a row of A and 4 bytes of each column of B, whatever the types, so that packing and drivers need not know
 // them.
 //
-// A:   taps*m row pointers, each to steps*4 bytes, any alignment. Dense GEMM has taps = 1; a convolution has
-// one
-//      tap per kernel position, and points the taps that fall into the padding at a row of zeros. Nothing
-//      past them is read.
-// B:   taps*steps rows of ceil(n / lanes) * lanes columns, b_stride bytes apart, any alignment. Whoever packs
-//      pads the columns past n; what is in them does not matter.
-// C:   exactly m x n elements are written, rows c_stride bytes apart; C is never read unless it is the
-// residual. K:   each element is one chain of multiply-adds in the order above (fused where the ISA has FMA)
-// that starts
-//      from the bias, so its bits depend neither on the tile's shape nor on where the tile lies.
+// A: taps*m row pointers, each to steps*4 bytes, any alignment; nothing past them is read. Dense GEMM has
+//    taps = 1; a convolution has one tap per kernel position, or per run of positions that lie side by side,
+//    and points what falls into the padding at zeros.
+// B: taps*steps rows of ceil(n / lanes) * lanes columns, b_stride bytes apart, any alignment. Whoever packs
+//    pads the columns past n; what is in them does not matter.
+// C: exactly m x n elements are written, rows c_stride bytes apart; C is never read, unless as the residual.
+// K: each element is one chain of multiply-adds in the order above, fused where the ISA has FMA, that starts
+//    from the bias: its bits depend neither on the tile's shape nor on where the tile lies.
 #include <cstdint>
 
 #include "kernels/gemm/epilogue.h"

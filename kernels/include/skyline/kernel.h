@@ -6,8 +6,8 @@
 // pointers and facts:
 //
 //   struct GemmKernel : KernelInfo { void (*run)(const GemmTile&) noexcept; int mr, nr; };
-//   constinit const GemmKernel gemm_f32_avx2 = {{.name = "gemm_f32_avx2_6x16", .op = "gemm", .needs =
-//   kIsaAvx2}, run, 6, 16};
+//   constinit const GemmKernel gemm_f32_avx2 = {
+//       {.name = "gemm_f32_avx2_6x16", .op = "gemm", .needs = kIsaAvx2}, run, 6, 16};
 //
 // and adds the address of the row to the one array in kernels/registry.cc, the best of a family first. There
 // is no registration by static initializers: a static library drops those.

@@ -2,12 +2,14 @@
 
 #include <doctest/doctest.h>
 
+#include <cstring>
 #include <string>
 #include <vector>
 
 #include "kernels/base/memory.h"
 #include "kernels/conv/depthwise.h"
 #include "skyline/status.h"
+#include "tests/kernels/guarded.h"
 
 using namespace skyline;
 using namespace skyline::kernels;
@@ -47,15 +49,21 @@ struct Case {
 std::vector<std::byte> run(const Case& c, const ConvPlan& plan) {
   const ConvProblem& p = c.p;
   ConvArgs args = c.args;
-  const int64_t ldy = args.ldy ? args.ldy : p.oc;
-  std::vector<std::byte> y(static_cast<size_t>(p.n * p.out_pixels() * ldy) * size_of(p.c), std::byte{0xff});
+  const int64_t ldx = args.ldx ? args.ldx : p.ic, ldy = args.ldy ? args.ldy : p.oc;
+  // x ends at the last channel of the last pixel, y at a page that cannot be touched.
+  const size_t x_bytes = static_cast<size_t>((p.n * p.in_pixels() - 1) * ldx + p.ic) * size_of(p.a);
+  Guarded<std::byte> x(x_bytes);
+  std::memcpy(x.data(), args.x, x_bytes);
+  args.x = x.data();
+  Guarded<std::byte> y(static_cast<size_t>(p.n * p.out_pixels() * ldy) * size_of(p.c));
+  std::memset(y.data(), 0xff, y.span().size());
   args.y = y.data();
   const AlignedBuffer packed = aligned_alloc_bytes(plan.packed_bytes);
   const AlignedBuffer ws = aligned_alloc_bytes(conv_workspace_bytes(plan, c.threads));
   conv_pack(plan, c.w, packed.get());
   args.w = packed.get();
   conv_run(plan, args, ws.get(), c.threads);
-  return y;
+  return {y.span().begin(), y.span().end()};
 }
 void check(const Case& c) {
   const ConvProblem& p = c.p;

@@ -9,6 +9,7 @@
 
 #include "kernels/base/memory.h"
 #include "skyline/status.h"
+#include "tests/kernels/guarded.h"
 
 using namespace skyline;
 using namespace skyline::kernels;
@@ -99,6 +100,40 @@ TEST_CASE("f32 gemm: every tile tail of every kernel, exactly") {
       }
     }
   }
+}
+
+TEST_CASE("gemm touches nothing past the ends of A, B, C, bias, residual and scales") {
+  for (DType type : {DType::f32, DType::i16}) {
+    const bool f32 = type == DType::f32;
+    for (const GemmKernel* kernel : kernels_of(type)) {
+      for (int64_t m : {1, 5, 17}) {
+        for (int64_t n : {1, 7, 13, 31, 50}) {
+          const int64_t k = 1 + (m + n) % 6;
+          const size_t size = f32 ? 4 : 1;
+          Guarded<std::byte> a(static_cast<size_t>(m * k) * size), b(static_cast<size_t>(k * n) * size),
+              c(static_cast<size_t>(m * n) * size);
+          Guarded<float> bias(fill<float>(n, 1)), residual(fill<float>(m * n, 2));
+          Guarded<int32_t> bias_i32(fill<int32_t>(n, 3));
+          const DType io = f32 ? DType::f32 : DType::u8;
+          const GemmPlan plan =
+              gemm_plan({.m = m, .n = n, .k = k, .a = io, .b = io, .c = io}, isa_detected(), kernel);
+          const AlignedBuffer ws = aligned_alloc_bytes(gemm_workspace_bytes(plan, 1));
+          GemmArgs args{.a = a.data(), .lda = k, .b = b.data(), .ldb = n, .c = c.data(), .ldc = n};
+          args.epilogue.act.fn = Act::relu;
+          if (f32) {
+            args.epilogue.bias_n = bias.data();
+            args.epilogue.residual = residual.data();
+            args.epilogue.ldr = n;
+          } else {
+            args.epilogue.scale_n = bias.data();
+            args.epilogue.bias_i32 = bias_i32.data();
+          }
+          gemm_run(plan, args, ws.get(), 1);
+        }
+      }
+    }
+  }
+  CHECK(true);
 }
 
 TEST_CASE("f32 gemm: K tails, storage orders, B packed before, packed per run, and read as stored") {
