@@ -38,6 +38,8 @@ std::span<const OpDef> roi_ops();
 std::span<const OpDef> sequence_ops();
 std::span<const OpDef> signal_ops();
 std::span<const OpDef> einsum_ops();
+std::span<const OpDef> text_ops();
+std::span<const OpDef> tfidf_ops();
 
 inline constexpr Family kFamilies[] = {
     identity_ops, unary_ops,          unary_float_ops,  activation_ops, arithmetic_ops, compare_ops,
@@ -45,6 +47,7 @@ inline constexpr Family kFamilies[] = {
     scatter_ops,  select_ops,         conv_ops,         matmul_ops,     pool_ops,       softmax_ops,
     reduce_ops,   conv_transpose_ops, conv_special_ops, norm_ops,       control_ops,    recurrent_ops,
     resize_ops,   grid_ops,           roi_ops,          sequence_ops,   signal_ops,     einsum_ops,
+    text_ops,     tfidf_ops,
 };
 
 }  // namespace skyline::ops
