@@ -6,6 +6,26 @@
 namespace skyline::kernels {
 namespace {
 
+using Vec4 = float __attribute__((vector_size(16), aligned(4)));
+
+// to[c][r] = alpha * from[r][c], rows from_stride and to_stride floats apart.
+inline void transpose_4x4(const float* from, int64_t from_stride, float alpha, float* to, int64_t to_stride) {
+  Vec4 r[4], t[4];
+  for (int i = 0; i < 4; ++i) std::memcpy(&r[i], from + i * from_stride, sizeof(Vec4));
+  t[0] = __builtin_shufflevector(r[0], r[1], 0, 4, 1, 5);
+  t[1] = __builtin_shufflevector(r[2], r[3], 0, 4, 1, 5);
+  t[2] = __builtin_shufflevector(r[0], r[1], 2, 6, 3, 7);
+  t[3] = __builtin_shufflevector(r[2], r[3], 2, 6, 3, 7);
+  r[0] = __builtin_shufflevector(t[0], t[1], 0, 1, 4, 5);
+  r[1] = __builtin_shufflevector(t[0], t[1], 2, 3, 6, 7);
+  r[2] = __builtin_shufflevector(t[2], t[3], 0, 1, 4, 5);
+  r[3] = __builtin_shufflevector(t[2], t[3], 2, 3, 6, 7);
+  for (int i = 0; i < 4; ++i) {
+    r[i] *= alpha;
+    std::memcpy(to + i * to_stride, &r[i], sizeof(Vec4));
+  }
+}
+
 // One panel of f32, kr = 1.
 void pack_f32(const BSource& s, int64_t k_begin, int64_t k, int64_t col, int64_t n, int64_t width,
               float* dst) {
@@ -17,16 +37,20 @@ void pack_f32(const BSource& s, int64_t k_begin, int64_t k, int64_t col, int64_t
     }
     return;
   }
-  // Columns of 8 steps at a time, so that a transposed B is read in runs and written within few cache lines.
-  constexpr int64_t kRun = 8;
-  for (int64_t k0 = 0; k0 < k; k0 += kRun) {
-    const int64_t run = std::min(kRun, k - k0);
-    for (int64_t j = 0; j < n; ++j) {
-      const float* p = b + k0 * s.k_stride + j * s.n_stride;
-      for (int64_t kk = 0; kk < run; ++kk) dst[(k0 + kk) * width + j] = s.alpha * p[kk * s.k_stride];
+  // Four by four where B is stored transposed, so that both sides are read and written in runs.
+  const int64_t k4 = s.k_stride == 1 ? k / 4 * 4 : 0, n4 = n / 4 * 4;
+  for (int64_t k0 = 0; k0 < k4; k0 += 4) {
+    for (int64_t j = 0; j < n4; j += 4) {
+      transpose_4x4(b + j * s.n_stride + k0, s.n_stride, s.alpha, dst + k0 * width + j, width);
     }
-    for (int64_t kk = 0; kk < run; ++kk)
-      std::fill(dst + (k0 + kk) * width + n, dst + (k0 + kk + 1) * width, 0.0f);
+    for (int64_t kk = k0; kk < k0 + 4; ++kk) {
+      for (int64_t j = n4; j < n; ++j) dst[kk * width + j] = s.alpha * b[kk + j * s.n_stride];
+      std::fill(dst + kk * width + n, dst + (kk + 1) * width, 0.0f);
+    }
+  }
+  for (int64_t kk = k4; kk < k; ++kk) {
+    for (int64_t j = 0; j < n; ++j) dst[kk * width + j] = s.alpha * b[kk * s.k_stride + j * s.n_stride];
+    std::fill(dst + kk * width + n, dst + (kk + 1) * width, 0.0f);
   }
 }
 
