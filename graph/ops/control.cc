@@ -23,6 +23,17 @@ const Tensor* input_constant(const InferContext& c, size_t i) {
 // ---- If: cond, captures
 // -------------------------------------------------------------------------------------------------
 
+// A branch that these very shapes make invalid is one that a run with them does not take.
+std::optional<std::vector<Fact>> infer_branch(const Graph& branch, const std::vector<Fact>& in,
+                                              const std::vector<const Tensor*>& constants) {
+  try {
+    return infer_body(branch, in, constants);
+  } catch (const Error& e) {
+    if (e.code() != Code::invalid) throw;
+    return std::nullopt;
+  }
+}
+
 void infer_if(InferContext& c) {
   const size_t captures = capture_count(c.node, 1);
   if (1 + captures != c.inputs()) reject("If takes a condition and its captures only");
@@ -41,9 +52,11 @@ void infer_if(InferContext& c) {
     for (size_t i = 0; i < taken.size(); ++i) c.out(i, taken[i]);
     return;
   }
-  const std::vector<Fact> a = infer_body(*branches[0], in, constants),
-                          b = infer_body(*branches[1], in, constants);
-  for (size_t i = 0; i < a.size(); ++i) c.out(i, join_facts(a[i], b[i]));
+  const auto a = infer_branch(*branches[0], in, constants), b = infer_branch(*branches[1], in, constants);
+  if (!a && !b) infer_body(*branches[0], in, constants);  // throws
+  for (size_t i = 0; i < c.outputs(); ++i) {
+    c.out(i, a && b ? join_facts((*a)[i], (*b)[i]) : a ? (*a)[i] : (*b)[i]);
+  }
 }
 
 void eval_if(EvalContext& c) {

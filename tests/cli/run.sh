@@ -1,0 +1,105 @@
+#!/usr/bin/env bash
+# The command from outside: exit statuses, one line on stderr, files. Usage: tests/cli/run.sh path/to/skyline
+set -uo pipefail
+skyline=${1:?usage: run.sh SKYLINE}
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
+model=$root/tests/data/digits/model.onnx
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+passed=0 failed=0
+
+# expect STATUS PATTERN ARGS...: the exit status, a pattern on stderr ("" for none), at most a few lines there, no signal, no hang.
+expect() {
+  local status=$1 pattern=$2
+  shift 2
+  timeout 60 "$skyline" "$@" >"$work/out" 2>"$work/err" </dev/null
+  local got=$?
+  if [ "$got" -ne "$status" ]; then
+    echo "FAILED: skyline $* -> $got instead of $status: $(head -n 2 "$work/err")"
+    failed=$((failed + 1))
+  elif [ -n "$pattern" ] && ! grep -qE -- "$pattern" "$work/err"; then
+    echo "FAILED: skyline $*: stderr has no '$pattern': $(head -n 2 "$work/err")"
+    failed=$((failed + 1))
+  else
+    passed=$((passed + 1))
+  fi
+}
+# json KEY...: the last output is one JSON object with these keys.
+json() {
+  if python3 -c 'import json,sys; d=json.load(open(sys.argv[1])); sys.exit(any(k not in d for k in sys.argv[2:]))' "$work/out" "$@"; then
+    passed=$((passed + 1))
+  else
+    echo "FAILED: output is not JSON with: $*"
+    failed=$((failed + 1))
+  fi
+}
+
+expect 2 'subcommand' # nothing to do
+expect 0 '' --help
+expect 0 '' --version
+expect 2 '' nonsense
+expect 2 '' bench
+for flag in '--threads -1' '--threads 1000000' '--threads x' '--duration -1' '--batch 0' '--precision f5' '--isa avx9000' '--nonsense'; do
+  # shellcheck disable=SC2086
+  expect 2 '' bench "$model" $flag
+done
+expect 5 'IO' bench "$work/missing.onnx"
+expect 5 'IO' inspect "$work"
+mkfifo "$work/fifo" && expect 5 '' inspect "$work/fifo"
+expect 5 '' inspect /dev/zero
+: >"$work/empty.onnx" && expect 3 'PARSE|INVALID' inspect "$work/empty.onnx"
+head -c 4096 /dev/zero >"$work/zero.onnx" && expect 3 'PARSE|INVALID' inspect "$work/zero.onnx"
+echo 'this is text, not a model' >"$work/text.onnx" && expect 3 'PARSE|INVALID' inspect "$work/text.onnx"
+truncate -s 10G "$work/sparse.onnx" && expect 3 'LIMIT' inspect "$work/sparse.onnx"
+head -c 3000 "$model" >"$work/cut.onnx" && expect 3 'PARSE|INVALID' inspect "$work/cut.onnx"
+
+python3 - "$work" <<'PY'
+import struct, sys
+w = sys.argv[1]
+def npy(name, descr, shape, data, fortran=False, magic=b"\x93NUMPY", version=b"\x01\x00"):
+    h = repr({"descr": descr, "fortran_order": fortran, "shape": shape}).encode()
+    h += b" " * (63 - (10 + len(h)) % 64) + b"\n"
+    open(f"{w}/{name}.npy", "wb").write(magic + version + struct.pack("<H", len(h)) + h + data)
+npy("good", "<f4", (1, 1, 16, 16), bytes(1024))
+npy("magic", "<f4", (1, 1, 16, 16), bytes(1024), magic=b"\x93NUMPX")
+npy("fortran", "<f4", (1, 1, 16, 16), bytes(1024), fortran=True)
+npy("object", "|O", (1, 1, 16, 16), bytes(1024))
+npy("huge", "<f4", (1 << 40, 1 << 40), bytes(16))
+npy("short", "<f4", (1, 1, 16, 16), bytes(1000))
+npy("wrong_shape", "<f4", (1, 1, 8, 8), bytes(256))
+npy("wrong_type", "<f8", (1, 1, 16, 16), bytes(2048))
+open(f"{w}/bad.pb", "wb").write(b"\xff" * 40)
+open(f"{w}/cut.npy", "wb").write(b"\x93NUMPY\x01\x00\xff\xff{")
+PY
+expect 0 '' run "$model" --input "images=$work/good.npy" --output-dir "$work/results"
+[ -f "$work/results/probabilities.npy" ] || { echo 'FAILED: no output file'; failed=$((failed + 1)); }
+expect 0 '' run "$model" --input "images=$work/good.npy" --output-dir "$work/results" --format pb
+for bad in magic fortran object huge short wrong_shape wrong_type cut; do
+  expect 5 'INPUT' run "$model" --input "images=$work/$bad.npy"
+done
+expect 5 'PARSE|INVALID|INPUT' run "$model" --input "images=$work/bad.pb"
+expect 5 "images" run "$model"
+expect 5 'no input' run "$model" --input "other=$work/good.npy"
+expect 5 'twice' run "$model" --input "images=$work/good.npy" --input "images=$work/good.npy"
+expect 2 'NAME=FILE' run "$model" --input "$work/good.npy"
+touch "$work/file" && expect 5 'IO' run "$model" --input "images=$work/good.npy" --output-dir "$work/file/below"
+timeout 60 "$skyline" inspect "$model" >/dev/full 2>"$work/err"
+[ $? -eq 5 ] && passed=$((passed + 1)) || { echo 'FAILED: a full stdout is not status 5'; failed=$((failed + 1)); }
+timeout 60 "$skyline" inspect "$model" >&- 2>"$work/err"
+[ $? -eq 5 ] && passed=$((passed + 1)) || { echo 'FAILED: a closed stdout is not status 5'; failed=$((failed + 1)); }
+
+expect 0 '' inspect "$model" --json && json inputs outputs ops nodes parameters
+expect 0 '' inspect "$model" --dot "$work/graph.dot"
+expect 0 '' inspect "$model" --text --optimized
+expect 0 '' bench "$model" --duration 0.1 --threads 1 --json && json latency_ms throughput_per_s load_ms peak_rss_mb threads batch precision isa model machine
+expect 0 '' bench "$model" --duration 0.1 --batch 3
+expect 0 '' profile "$model" --runs 2 --trace "$work/trace.json" --json && json steps total_us machine memory
+python3 -c 'import json,sys; assert json.load(open(sys.argv[1]))["traceEvents"]' "$work/trace.json" && passed=$((passed + 1)) || failed=$((failed + 1))
+expect 0 '' verify "$root/tests/data/digits" --json --rtol 1e-3 --atol 1e-5 && json total passed wrong unsupported crashed not_passed
+expect 5 '' verify "$work/results"
+expect 0 '' kernels list --json
+expect 0 '' demo --json && json accuracy_percent latency_us_p50 throughput_per_s
+python3 -c 'import json,sys; assert json.load(open(sys.argv[1]))["accuracy_percent"] > 98' "$work/out" && passed=$((passed + 1)) || failed=$((failed + 1))
+
+echo "cli: $passed passed, $failed failed"
+[ $failed -eq 0 ]
