@@ -1,7 +1,15 @@
 // Every kernel of the build, in one place. To add a kernel: define its row beside its code, declare it in the
 // family's header, and name it here, before the rows of the same op that it beats.
 #include "kernels/conv/depthwise.h"
+#include "kernels/eltwise/eltwise.h"
 #include "kernels/gemm/tile.h"
+#include "kernels/norm/norm.h"
+#include "kernels/pool/pool.h"
+#include "kernels/quantize/quantize.h"
+#include "kernels/reduce/reduce.h"
+#include "kernels/resize/resize.h"
+#include "kernels/rnn/rnn.h"
+#include "kernels/softmax/softmax.h"
 #include "skyline/kernel.h"
 
 namespace skyline {
@@ -23,10 +31,35 @@ constexpr const KernelInfo* kAll[] = {
     &depthwise_f32_avx512,
     &depthwise_f32_avx2,
     &depthwise_f32_sse2,
+    // tables, one per level: the folder of the name
+    &eltwise_avx512.info,
+    &eltwise_avx2.info,
+    &eltwise_sse2.info,
+    &reduce_avx512.info,
+    &reduce_avx2.info,
+    &reduce_sse2.info,
+    &softmax_avx512.info,
+    &softmax_avx2.info,
+    &softmax_sse2.info,
+    &norm_avx512.info,
+    &norm_avx2.info,
+    &norm_sse2.info,
+    &pool_avx512.info,
+    &pool_avx2.info,
+    &pool_sse2.info,
+    &resize_avx512.info,
+    &resize_avx2.info,
+    &resize_sse2.info,
+    &rnn_avx512.info,
+    &rnn_avx2.info,
+    &rnn_sse2.info,
+    &quantize_avx512.info,
+    &quantize_avx2.info,
+    &quantize_sse2.info,
 #elif defined(__aarch64__)
-    &gemm_f32_neon,
-    &gemm_i16_neon,
-    &depthwise_f32_neon,
+    &gemm_f32_neon,    &gemm_i16_neon,     &depthwise_f32_neon, &eltwise_neon.info,
+    &reduce_neon.info, &softmax_neon.info, &norm_neon.info,     &pool_neon.info,
+    &resize_neon.info, &rnn_neon.info,     &quantize_neon.info,
 #endif
 };
 

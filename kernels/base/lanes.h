@@ -5,9 +5,29 @@
 #include <string.h>
 
 #include "kernels/base/simd.h"
+#include "skyline/kernel.h"
+
+// The expansion of x as text: SKYLINE_TEXT(SKYLINE_TAGGED(norm)) is "norm_avx2".
+#define SKYLINE_TEXT_(x) #x
+#define SKYLINE_TEXT(x) SKYLINE_TEXT_(x)
 
 namespace skyline::kernels {
 namespace {
+
+#if defined(SKYLINE_ARCH_avx512)
+constexpr IsaSet kLevelBit = kIsaAvx512;
+#elif defined(SKYLINE_ARCH_avx2)
+constexpr IsaSet kLevelBit = kIsaAvx2;
+#elif defined(SKYLINE_ARCH_neon)
+constexpr IsaSet kLevelBit = kIsaNeon;
+#else
+constexpr IsaSet kLevelBit = kIsaSse2;
+#endif
+
+// The row of a family that has one table per level.
+constexpr KernelInfo table_row(const char* name, const char* op) noexcept {
+  return {.name = name, .op = op, .needs = kLevelBit};
+}
 
 [[maybe_unused]] inline F32 load(const float* p) noexcept {
   return F32::load_unaligned(p);

@@ -9,8 +9,6 @@
 
 namespace skyline::kernels {
 
-extern const EltwiseTable eltwise_sse2, eltwise_avx2, eltwise_avx512, eltwise_neon;
-
 const EltwiseTable& eltwise_kernels(IsaSet isa) noexcept {
   return SKYLINE_PICK_LEVEL(eltwise, isa);
 }

@@ -15,7 +15,7 @@
 
 #include "kernels/base/nd.h"
 #include "skyline/dtype.h"
-#include "skyline/isa.h"
+#include "skyline/kernel.h"
 
 namespace skyline::kernels {
 
@@ -115,11 +115,14 @@ using SpanFn = void (*)(const void* a, const void* b, void* y, int64_t n, int st
 using CastFn = void (*)(const void* x, void* y, int64_t n) noexcept;
 
 struct EltwiseTable {
+  KernelInfo info;  // the table as a row of all_kernels()
   UnaryFn unary[kUnaryCount];
   SpanFn binary[kBinaryCount];  // f32; null for the integer-only ops
   CastFn f32_to_f16, f16_to_f32, f32_to_bf16, bf16_to_f32;
 };
 const EltwiseTable& eltwise_kernels(IsaSet isa) noexcept;
+extern const EltwiseTable eltwise_sse2, eltwise_avx2, eltwise_avx512,
+    eltwise_neon;  // of this architecture only
 
 // The kernel for an element type; null if there is none. f32 min, max and relu hand NaN on; integer add, sub
 // and mul wrap; integer div truncates, x / 0 is 0 and mod by 0 is 0. bool: comparisons (eq, ne) and bit ops.

@@ -296,7 +296,8 @@ void from_bf16(const void* x, void* y, int64_t n) noexcept {
 }  // namespace
 
 // In the order of UnaryOp and BinaryOp.
-extern constinit const EltwiseTable SKYLINE_TAGGED(eltwise) = {
+constinit const EltwiseTable SKYLINE_TAGGED(eltwise) = {
+    .info = table_row(SKYLINE_TEXT(SKYLINE_TAGGED(eltwise)), "eltwise"),
     .unary = {copy,
               map<op_neg>,
               map<op_abs>,

@@ -6,8 +6,6 @@
 
 namespace skyline::kernels {
 
-extern const NormTable norm_sse2, norm_avx2, norm_avx512, norm_neon;
-
 const NormTable& norm_kernels(IsaSet isa) noexcept {
   return SKYLINE_PICK_LEVEL(norm, isa);
 }

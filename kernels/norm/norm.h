@@ -5,7 +5,7 @@
 // How to use: fill NormArgs, call norm_kernels(isa).layer / .rms / .group / ...  x == y is allowed.
 #include <cstdint>
 
-#include "skyline/isa.h"
+#include "skyline/kernel.h"
 
 namespace skyline::kernels {
 
@@ -39,6 +39,7 @@ struct GroupNormArgs {
 };
 
 struct NormTable {
+  KernelInfo info;  // the table as a row of all_kernels()
   void (*layer)(const RowNormArgs& a, int threads) noexcept;
   void (*rms)(const RowNormArgs& a, int threads) noexcept;  // x' / sqrt(mean(x'^2) + eps) * gamma + beta
   void (*group)(const GroupNormArgs& a, int threads) noexcept;
@@ -50,6 +51,7 @@ struct NormTable {
   void (*lp)(const float* x, float* y, int64_t outer, int64_t n, int64_t inner, int p, int threads) noexcept;
 };
 const NormTable& norm_kernels(IsaSet isa) noexcept;
+extern const NormTable norm_sse2, norm_avx2, norm_avx512, norm_neon;  // of this architecture only
 
 // scale and shift of a batch norm from its four vectors.
 void fold_batch_norm(const float* gamma, const float* beta, const float* mean, const float* variance,

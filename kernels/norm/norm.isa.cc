@@ -264,7 +264,12 @@ void lp(const float* x, float* y, int64_t outer, int64_t n, int64_t inner, int p
 
 }  // namespace
 
-extern constinit const NormTable SKYLINE_TAGGED(norm) = {
-    .layer = rows<true>, .rms = rows<false>, .group = group, .scale_shift = scale_shift, .lp = lp};
+constinit const NormTable SKYLINE_TAGGED(norm) = {
+    .info = table_row(SKYLINE_TEXT(SKYLINE_TAGGED(norm)), "norm"),
+    .layer = rows<true>,
+    .rms = rows<false>,
+    .group = group,
+    .scale_shift = scale_shift,
+    .lp = lp};
 
 }  // namespace skyline::kernels

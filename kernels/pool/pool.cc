@@ -9,8 +9,6 @@
 
 namespace skyline::kernels {
 
-extern const PoolTable pool_sse2, pool_avx2, pool_avx512, pool_neon;
-
 const PoolTable& pool_kernels(IsaSet isa) noexcept {
   return SKYLINE_PICK_LEVEL(pool, isa);
 }

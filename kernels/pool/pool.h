@@ -7,7 +7,7 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "skyline/isa.h"
+#include "skyline/kernel.h"
 
 namespace skyline::kernels {
 
@@ -34,6 +34,7 @@ struct PoolQuant {
 };
 
 struct PoolTable {
+  KernelInfo info;  // the table as a row of all_kernels()
   // Padding never wins; a window that is all padding gives -inf (the type's least value). NaN wins.
   void (*max_f32)(const PoolShape& s, const float* x, float* y, void* scratch, int threads) noexcept;
   void (*average_f32)(const PoolShape& s, const float* x, float* y, void* scratch, int threads) noexcept;
@@ -45,6 +46,7 @@ struct PoolTable {
                      int threads) noexcept;
 };
 const PoolTable& pool_kernels(IsaSet isa) noexcept;
+extern const PoolTable pool_sse2, pool_avx2, pool_avx512, pool_neon;  // of this architecture only
 
 // Max pooling with ONNX's second output: the flat index of each maximum in a channels-first x; column_major
 // is storage_order 1. Channels first only. Plain scalar code.

@@ -253,7 +253,8 @@ void average_bytes(const PoolShape& s, const PoolQuant& q, const T* x, T* y, int
 
 }  // namespace
 
-extern constinit const PoolTable SKYLINE_TAGGED(pool) = {
+constinit const PoolTable SKYLINE_TAGGED(pool) = {
+    .info = table_row(SKYLINE_TEXT(SKYLINE_TAGGED(pool)), "pool"),
     .max_f32 = pool_f32<Max, false>,
     .average_f32 = pool_f32<Sum, true>,
     .max_u8 = max_bytes<uint8_t, 0>,

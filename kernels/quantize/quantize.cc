@@ -8,8 +8,6 @@
 
 namespace skyline::kernels {
 
-extern const QuantizeTable quantize_sse2, quantize_avx2, quantize_avx512, quantize_neon;
-
 const QuantizeTable& quantize_kernels(IsaSet isa) noexcept {
   return SKYLINE_PICK_LEVEL(quantize, isa);
 }

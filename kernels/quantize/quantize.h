@@ -11,7 +11,7 @@
 
 #include "kernels/eltwise/eltwise.h"
 #include "skyline/dtype.h"
-#include "skyline/isa.h"
+#include "skyline/kernel.h"
 
 namespace skyline::kernels {
 
@@ -37,6 +37,7 @@ struct QBinaryParams {
 
 // Indexed by narrow type: u8, i8, u16, i16.
 struct QuantizeTable {
+  KernelInfo info;  // the table as a row of all_kernels()
   QuantizeFn quantize[4];
   DequantizeFn dequantize[4];
   RequantizeFn requantize[2];  // u8, i8
@@ -46,13 +47,15 @@ struct QuantizeTable {
   DequantizeFn dequantize_i32;
 };
 const QuantizeTable& quantize_kernels(IsaSet isa) noexcept;
+extern const QuantizeTable quantize_sse2, quantize_avx2, quantize_avx512,
+    quantize_neon;  // of this architecture only
 
 // Null if the type has no kernel. dequantize also takes i32.
 QuantizeFn find_quantize(const QuantizeTable& t, DType type) noexcept;
 DequantizeFn find_dequantize(const QuantizeTable& t, DType type) noexcept;
 
-// ONNX DynamicQuantizeLinear: scale and zero point of u8 from the range of x, widened to hold 0. A range of 0 gives
-// scale 1 and zero 0, so that nothing divides by zero.
+// ONNX DynamicQuantizeLinear: scale and zero point of u8 from the range of x, widened to hold 0. A range of 0
+// gives scale 1 and zero 0, so that nothing divides by zero.
 QuantParams dynamic_quantize_params(float smallest, float largest) noexcept;
 // q, and the parameters it used.
 QuantParams dynamic_quantize_u8(const QuantizeTable& t, const float* x, uint8_t* q, int64_t n,

@@ -216,7 +216,8 @@ void min_max(const float* x, int64_t n, float* smallest, float* largest, int thr
 
 }  // namespace
 
-extern constinit const QuantizeTable SKYLINE_TAGGED(quantize) = {
+constinit const QuantizeTable SKYLINE_TAGGED(quantize) = {
+    .info = table_row(SKYLINE_TEXT(SKYLINE_TAGGED(quantize)), "quantize"),
     .quantize = {quantize<uint8_t>, quantize<int8_t>, quantize<uint16_t>, quantize<int16_t>},
     .dequantize = {dequantize<uint8_t>, dequantize<int8_t>, dequantize<uint16_t>, dequantize<int16_t>},
     .requantize = {requantize<uint8_t>, requantize<int8_t>},

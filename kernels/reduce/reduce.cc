@@ -8,8 +8,6 @@
 
 namespace skyline::kernels {
 
-extern const ReduceTable reduce_sse2, reduce_avx2, reduce_avx512, reduce_neon;
-
 const ReduceTable& reduce_kernels(IsaSet isa) noexcept {
   return SKYLINE_PICK_LEVEL(reduce, isa);
 }

@@ -9,19 +9,21 @@
 #include <span>
 
 #include "kernels/base/nd.h"
-#include "skyline/isa.h"
+#include "skyline/kernel.h"
 
 namespace skyline::kernels {
 
 enum class ReduceOp : uint8_t { sum, mean, max, min, prod, sumsq, l1, l2, logsum, logsumexp, count };
 
 struct ReduceTable {
+  KernelInfo info;  // the table as a row of all_kernels()
   // y[o, i] = op over r of x[o, r, i]: finished (mean divides by n, l2 takes the root, ...). n == 0 gives the
   // op's neutral element (mean: NaN). outer > 0 and inner > 0.
   void (*run[static_cast<int>(ReduceOp::count)])(const float* x, float* y, int64_t outer, int64_t n,
                                                  int64_t inner, int threads) noexcept;
 };
 const ReduceTable& reduce_kernels(IsaSet isa) noexcept;
+extern const ReduceTable reduce_sse2, reduce_avx2, reduce_avx512, reduce_neon;  // of this architecture only
 
 // Axes merged into alternating kept and reduced groups, run innermost reduced group first.
 struct ReducePlan {

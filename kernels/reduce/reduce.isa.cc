@@ -199,9 +199,12 @@ void log_sum_exp(const float* x, float* y, int64_t outer, int64_t n, int64_t inn
 }  // namespace
 
 // In the order of ReduceOp.
-extern constinit const ReduceTable SKYLINE_TAGGED(reduce) = {
-    {reduce<Add, keep, plain>, reduce<Add, keep, average>, reduce<Largest, keep, plain>,
-     reduce<Smallest, keep, plain>, reduce<Multiply, keep, plain>, reduce<Add, square, plain>,
-     reduce<Add, magnitude, plain>, reduce<Add, square, root>, reduce<Add, keep, logarithm>, log_sum_exp}};
+constinit const ReduceTable SKYLINE_TAGGED(reduce) = {
+    .info = table_row(SKYLINE_TEXT(SKYLINE_TAGGED(reduce)), "reduce"),
+    .run = {reduce<Add, keep, plain>, reduce<Add, keep, average>, reduce<Largest, keep, plain>,
+            reduce<Smallest, keep, plain>, reduce<Multiply, keep, plain>, reduce<Add, square, plain>,
+            reduce<Add, magnitude, plain>, reduce<Add, square, root>, reduce<Add, keep, logarithm>,
+            log_sum_exp},
+};
 
 }  // namespace skyline::kernels

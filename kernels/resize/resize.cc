@@ -9,8 +9,6 @@
 
 namespace skyline::kernels {
 
-extern const ResizeTable resize_sse2, resize_avx2, resize_avx512, resize_neon;
-
 const ResizeTable& resize_kernels(IsaSet isa) noexcept {
   return SKYLINE_PICK_LEVEL(resize, isa);
 }

@@ -9,7 +9,7 @@
 #include <cstdint>
 #include <vector>
 
-#include "skyline/isa.h"
+#include "skyline/kernel.h"
 
 namespace skyline::kernels {
 
@@ -60,11 +60,13 @@ struct ResizeTaps {
   int taps;
 };
 struct ResizeTable {
+  KernelInfo info;  // the table as a row of all_kernels()
   // y[j, i] = sum over t of weight[j, t] * x[index[j, t], i], for j in [begin, end) and i in [0, inner).
   void (*axis)(const ResizeTaps& a, const float* x, float* y, int64_t begin, int64_t end, int64_t inner,
                float extrapolation) noexcept;
 };
 const ResizeTable& resize_kernels(IsaSet isa) noexcept;
+extern const ResizeTable resize_sse2, resize_avx2, resize_avx512, resize_neon;  // of this architecture only
 
 // Linear and cubic (and nearest, where it is mixed with them).
 void run_resize_f32(const ResizeTable& t, const ResizePlan& plan, const float* x, float* y, void* scratch,

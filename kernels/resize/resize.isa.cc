@@ -67,6 +67,6 @@ void axis(const ResizeTaps& a, const float* x, float* y, int64_t begin, int64_t 
 
 }  // namespace
 
-extern constinit const ResizeTable SKYLINE_TAGGED(resize) = {.axis = axis};
-
+constinit const ResizeTable SKYLINE_TAGGED(resize) = {
+    .info = table_row(SKYLINE_TEXT(SKYLINE_TAGGED(resize)), "resize"), .axis = axis};
 }  // namespace skyline::kernels

@@ -4,8 +4,6 @@
 
 namespace skyline::kernels {
 
-extern const RnnTable rnn_sse2, rnn_avx2, rnn_avx512, rnn_neon;
-
 const RnnTable& rnn_kernels(IsaSet isa) noexcept {
   return SKYLINE_PICK_LEVEL(rnn, isa);
 }

@@ -9,7 +9,7 @@
 #include <cstdint>
 
 #include "kernels/eltwise/eltwise.h"
-#include "skyline/isa.h"
+#include "skyline/kernel.h"
 
 namespace skyline::kernels {
 
@@ -57,6 +57,7 @@ struct RnnStep {
 };
 
 struct RnnTable {
+  KernelInfo info;  // the table as a row of all_kernels()
   void (*lstm)(const LstmStep& s) noexcept;
   // linear_before_reset = 1: the whole step.
   void (*gru_linear)(const GruStep& s) noexcept;
@@ -67,5 +68,6 @@ struct RnnTable {
   void (*rnn)(const RnnStep& s) noexcept;
 };
 const RnnTable& rnn_kernels(IsaSet isa) noexcept;
+extern const RnnTable rnn_sse2, rnn_avx2, rnn_avx512, rnn_neon;  // of this architecture only
 
 }  // namespace skyline::kernels

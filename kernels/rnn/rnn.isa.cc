@@ -194,7 +194,11 @@ void rnn(const RnnStep& s) noexcept {
 
 }  // namespace
 
-extern constinit const RnnTable SKYLINE_TAGGED(rnn) = {
-    .lstm = lstm, .gru_linear = gru_linear, .gru_reset = gru_reset, .gru_finish = gru_finish, .rnn = rnn};
+constinit const RnnTable SKYLINE_TAGGED(rnn) = {.info = table_row(SKYLINE_TEXT(SKYLINE_TAGGED(rnn)), "rnn"),
+                                                .lstm = lstm,
+                                                .gru_linear = gru_linear,
+                                                .gru_reset = gru_reset,
+                                                .gru_finish = gru_finish,
+                                                .rnn = rnn};
 
 }  // namespace skyline::kernels

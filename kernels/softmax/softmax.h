@@ -5,11 +5,12 @@
 // == y is allowed. A row that is all -inf gives NaN, as the definition does.
 #include <cstdint>
 
-#include "skyline/isa.h"
+#include "skyline/kernel.h"
 
 namespace skyline::kernels {
 
 struct SoftmaxTable {
+  KernelInfo info;  // the table as a row of all_kernels()
   void (*run)(const float* x, float* y, int64_t outer, int64_t n, int64_t inner, bool log,
               int threads) noexcept;
   // Rows of n: y = softmax(scale * x + mask), where mask (may be null) has rows of n that repeat: row r uses
@@ -20,5 +21,7 @@ struct SoftmaxTable {
                  int64_t mask_every, int64_t mask_rows, int threads) noexcept;
 };
 const SoftmaxTable& softmax_kernels(IsaSet isa) noexcept;
+extern const SoftmaxTable softmax_sse2, softmax_avx2, softmax_avx512,
+    softmax_neon;  // of this architecture only
 
 }  // namespace skyline::kernels

@@ -136,6 +136,6 @@ void masked(const float* x, const float* mask, float* y, int64_t rows, int64_t n
 
 }  // namespace
 
-extern constinit const SoftmaxTable SKYLINE_TAGGED(softmax) = {.run = run, .masked = masked};
-
+constinit const SoftmaxTable SKYLINE_TAGGED(softmax) = {
+    .info = table_row(SKYLINE_TEXT(SKYLINE_TAGGED(softmax)), "softmax"), .run = run, .masked = masked};
 }  // namespace skyline::kernels

@@ -104,6 +104,7 @@ void check_bytes(const PoolTable& t, const PoolShape& s) {
   std::vector<T> y(out), z(out);
   const PoolQuant q{1.25f, 3, 7};
   for (const int threads : {1, 3}) {
+    bool good = true;
     std::vector<std::byte> scratch(pool_scratch_bytes(s, threads) + 1);
     if constexpr (least == 0) {
       t.max_u8(s, x.data(), y.data(), scratch.data(), threads);
@@ -115,11 +116,12 @@ void check_bytes(const PoolTable& t, const PoolShape& s) {
     for_all(s, [&](int64_t n, int64_t c, const int64_t* o, int64_t to) {
       const Result r = pooled(s, x, n, c, o);
       if (r.inside == 0) return;
-      CHECK(y[to] == r.largest);
+      good = good && y[to] == r.largest;
       const float centered = static_cast<float>(static_cast<int64_t>(r.sum) - r.inside * q.x_zero);
       const float v = std::nearbyint(centered * q.ratio / static_cast<float>(r.counted)) + 7;
-      CHECK(z[to] == static_cast<T>(std::clamp<float>(v, least, most)));
+      good = good && z[to] == static_cast<T>(std::clamp<float>(v, least, most));
     });
+    CHECK(good);
   }
 }
 
@@ -136,6 +138,7 @@ TEST_CASE("max and average pooling over all geometries and both layouts") {
         const int64_t out = s.batch * s.channels * s.out[0] * s.out[1] * s.out[2];
         REQUIRE(out > 0);
         for (const int threads : kThreadCounts) {
+          if (threads > 1 && include) continue;  // the divisor is all that differs
           std::vector<float> y(out), z(out);
           std::vector<float> scratch(pool_scratch_bytes(s, threads) / 4 + 1);
           t.max_f32(s, x.data(), y.data(), scratch.data(), threads);
@@ -150,7 +153,7 @@ TEST_CASE("max and average pooling over all geometries and both layouts") {
                         include);
         }
         if (variant < 2) {
-          check_bytes<uint8_t>(t, shape_of(g, last ? 300 : 2, last, include));
+          check_bytes<uint8_t>(t, shape_of(g, last ? 263 : 2, last, include));
           check_bytes<int8_t>(t, shape_of(g, last ? 19 : 2, last, include));
         }
       }

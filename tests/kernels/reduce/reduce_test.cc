@@ -122,6 +122,7 @@ TEST_CASE("reductions over any axes, with the same bits for any number of thread
             CHECK_MESSAGE(near(y[i], want[i], 4e-6), y[i], " want ", want[i]);
         }
         for (const int threads : {2, 3, 8}) {
+          if (threads > 2 && op % 4) continue;  // the ops share their loops
           reduce_f32(t, ReduceOp(op), plan, x.data(), again.data(), scratch.data(), threads);
           CHECK(std::memcmp(y.data(), again.data(), y.size() * 4) == 0);
         }
