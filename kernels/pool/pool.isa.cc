@@ -114,8 +114,8 @@ void channels_last(const PoolShape& s, const float* x, float* y, int threads) no
 // out[o] = join(out[o], row[o * stride + at]) for o in [lo, hi); strides 1 and 2 as constants, so that they
 // vectorise.
 template <class Join, class T>
-inline void join_strided(T* out, const T* row, int64_t lo, int64_t hi, int64_t stride, int64_t at,
-                         Join&& join) noexcept {
+inline void join_strided(T* __restrict out, const T* __restrict row, int64_t lo, int64_t hi, int64_t stride,
+                         int64_t at, Join&& join) noexcept {
   const T* in = row + at;
   if (stride == 1) {
     for (int64_t o = lo; o < hi; ++o) out[o] = join(out[o], in[o]);
@@ -173,9 +173,21 @@ void pool_f32(const PoolShape& s, const float* x, float* y, void* scratch, int t
   channels_first<J, Mean>(s, x, y, static_cast<float*>(scratch), threads);
 }
 
+// Spans of bytes in functions of their own: a byte may alias anything, which would keep these loops from
+// being vectors.
+template <class T>
+inline void raise(T* __restrict y, const T* __restrict x, int64_t n) noexcept {
+  for (int64_t i = 0; i < n; ++i) y[i] = y[i] < x[i] ? x[i] : y[i];
+}
+template <class T>
+inline void accumulate(int32_t* __restrict sum, const T* __restrict x, int64_t n) noexcept {
+  for (int64_t i = 0; i < n; ++i) sum[i] += x[i];
+}
+
 template <class T, int Least>
 void max_bytes(const PoolShape& s, const T* x, T* y, void* scratch, int threads) noexcept {
   const auto larger = [](T a, T b) noexcept { return a < b ? b : a; };
+  const int64_t channels = s.channels;
   const int64_t width = s.in[2], plane = s.in[0] * s.in[1] * width;
   const int64_t taps = s.kernel[0] * s.kernel[1] * s.kernel[2];
   if (s.channels_last) {
@@ -184,10 +196,9 @@ void max_bytes(const PoolShape& s, const T* x, T* y, void* scratch, int threads)
                   const Window d = window(s, 0, od), h = window(s, 1, oh);
                   for (int64_t ow = 0; ow < s.out[2]; ++ow) {
                     T* out = y + (r * s.out[2] + ow) * s.channels;
-                    for (int64_t c = 0; c < s.channels; ++c) out[c] = static_cast<T>(Least);
-                    for_taps(s, d, h, window(s, 2, ow), x + n * plane * s.channels, [&](const T* p) noexcept {
-                      for (int64_t c = 0; c < s.channels; ++c) out[c] = larger(out[c], p[c]);
-                    });
+                    for (int64_t c = 0; c < channels; ++c) out[c] = static_cast<T>(Least);
+                    for_taps(s, d, h, window(s, 2, ow), x + n * plane * s.channels,
+                             [&](const T* p) noexcept { raise(out, p, channels); });
                   }
                 });
     return;
@@ -202,7 +213,7 @@ void max_bytes(const PoolShape& s, const T* x, T* y, void* scratch, int threads)
                     const T* in =
                         x + p * plane +
                         ((d.start + a * s.dilation[0]) * s.in[1] + h.start + b * s.dilation[1]) * width;
-                    for (int64_t i = 0; i < width; ++i) row[i] = larger(row[i], in[i]);
+                    raise(row, in, width);
                   }
                 }
                 T* out = y + r * s.out[2];
@@ -240,9 +251,8 @@ void average_bytes(const PoolShape& s, const PoolQuant& q, const T* x, T* y, int
                   for (int64_t c = 0; c < one.channels; c += kByteTile) {
                     const int64_t count = one.channels - c < kByteTile ? one.channels - c : kByteTile;
                     for (int64_t i = 0; i < count; ++i) sum[i] = 0;
-                    for_taps(one, d, h, w, x + n * plane * one.channels + c, [&](const T* p) noexcept {
-                      for (int64_t i = 0; i < count; ++i) sum[i] += p[i];
-                    });
+                    for_taps(one, d, h, w, x + n * plane * one.channels + c,
+                             [&](const T* p) noexcept { accumulate(sum, p, count); });
                     for (int64_t i = 0; i < count; ++i) {
                       out[c + i] = static_cast<T>(requantized<Least>(sum[i], inside, divisor, q));
                     }

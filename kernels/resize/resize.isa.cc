@@ -41,15 +41,28 @@ void blend_row(const float* x, float* y, const int32_t* index, const float* weig
 }
 
 // inner == 1: neighbours along the row itself.
-float blend_point(const float* x, const int32_t* index, const float* weight, int taps) noexcept {
-  float sum = 0;
-  for (int t = 0; t < taps; ++t) sum += x[index[t]] * weight[t];
-  return sum;
+template <int Taps>
+void blend_points(const float* x, float* __restrict y, const int32_t* index, const float* weight, int64_t n,
+                  float extrapolation) noexcept {
+  for (int64_t j = 0; j < n; ++j, index += Taps, weight += Taps) {
+    if (index[0] < 0) {
+      y[j] = extrapolation;
+      continue;
+    }
+    float sum = x[index[0]] * weight[0];
+    for (int t = 1; t < Taps; ++t) sum += x[index[t]] * weight[t];
+    y[j] = sum;
+  }
 }
 
 void axis(const ResizeTaps& a, const float* x, float* y, int64_t begin, int64_t end, int64_t inner,
           float extrapolation) noexcept {
   const int taps = a.taps;
+  if (inner == 1 && (taps == 2 || taps == 4)) {
+    const auto points = taps == 2 ? blend_points<2> : blend_points<4>;
+    points(x, y + begin, a.index + begin * taps, a.weight + begin * taps, end - begin, extrapolation);
+    return;
+  }
   for (int64_t j = begin; j < end; ++j) {
     const int32_t* at = a.index + j * taps;
     float* out = y + j * inner;
@@ -57,8 +70,6 @@ void axis(const ResizeTaps& a, const float* x, float* y, int64_t begin, int64_t 
       for (int64_t i = 0; i < inner; ++i) out[i] = extrapolation;
     } else if (taps == 1) {
       memcpy(out, x + at[0] * inner, static_cast<size_t>(inner) * sizeof(float));
-    } else if (inner == 1) {
-      *out = blend_point(x, at, a.weight + j * taps, taps);
     } else {
       blend_row(x, out, at, a.weight + j * taps, taps, inner);
     }
