@@ -40,6 +40,11 @@ std::span<const OpDef> signal_ops();
 std::span<const OpDef> einsum_ops();
 std::span<const OpDef> text_ops();
 std::span<const OpDef> tfidf_ops();
+std::span<const OpDef> attention_ops();
+std::span<const OpDef> losses_ops();
+std::span<const OpDef> transformer_ops();
+std::span<const OpDef> microsoft_ops();
+std::span<const OpDef> microsoft_attention_ops();
 
 inline constexpr Family kFamilies[] = {
     identity_ops, unary_ops,          unary_float_ops,  activation_ops, arithmetic_ops, compare_ops,
@@ -48,6 +53,11 @@ inline constexpr Family kFamilies[] = {
     reduce_ops,   conv_transpose_ops, conv_special_ops, norm_ops,       control_ops,    recurrent_ops,
     resize_ops,   grid_ops,           roi_ops,          sequence_ops,   signal_ops,     einsum_ops,
     text_ops,     tfidf_ops,
+    attention_ops,
+    losses_ops,
+    transformer_ops,
+    microsoft_ops,
+    microsoft_attention_ops,
 };
 
 }  // namespace skyline::ops

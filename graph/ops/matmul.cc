@@ -214,6 +214,36 @@ void eval_fused_matmul(EvalContext& c) {
                parse_activation(c.attrs()));
 }
 
+// com.microsoft names the same activations as the operators; empty is none.
+Activation microsoft_activation(const Attrs& a) {
+  const std::string given = a.text("activation", "");
+  const float alpha = a.real("activation_alpha", 0.01f), beta = a.real("activation_beta", 0);
+  if (given.empty()) return {};
+  if (given == "Relu") return make_activation("relu", {});
+  if (given == "Tanh") return make_activation("tanh", {});
+  if (given == "Sigmoid") return make_activation("sigmoid", {});
+  if (given == "LeakyRelu") return make_activation("leaky_relu", {alpha});
+  if (given == "HardSigmoid") return make_activation("hard_sigmoid", {alpha, beta});
+  refuse("activation " + given);
+}
+
+void infer_microsoft_matmul(InferContext& c) {
+  if (flag(c.attrs(), "transBatchA") || flag(c.attrs(), "transBatchB"))
+    refuse("FusedMatMul with transBatchA or B");
+  infer_fused_matmul(c);
+}
+
+void eval_microsoft_matmul(EvalContext& c) {
+  if (flag(c.attrs(), "transBatchA") || flag(c.attrs(), "transBatchB"))
+    refuse("FusedMatMul with transBatchA or B");
+  eval_fused_matmul(c);
+}
+
+void infer_microsoft_gemm(InferContext& c) {
+  microsoft_activation(c.attrs());
+  infer_gemm(c);
+}
+
 void require_matrices(EvalContext& c) {
   if (c.in(0).rank() != 2 || c.in(1).rank() != 2) reject("A and B must be matrices");
 }
@@ -230,6 +260,10 @@ void eval_gemm(EvalContext& c) {
 }
 void eval_fused_gemm(EvalContext& c) {
   eval_gemm_with(c, parse_activation(c.attrs()));
+}
+
+void eval_microsoft_gemm(EvalContext& c) {
+  eval_gemm_with(c, microsoft_activation(c.attrs()));
 }
 
 Work work_product(const Node& node, std::span<const Fact> in, std::span<const Fact> out) {
@@ -268,6 +302,20 @@ constexpr OpDef kOps[] = {
      .max_inputs = 4,
      .infer = infer_fused_gemm,
      .eval = eval_fused_gemm,
+     .work = work_product},
+    {.name = "FusedMatMul",
+     .domain = "com.microsoft",
+     .min_inputs = 2,
+     .max_inputs = 2,
+     .infer = infer_microsoft_matmul,
+     .eval = eval_microsoft_matmul,
+     .work = work_product},
+    {.name = "FusedGemm",
+     .domain = "com.microsoft",
+     .min_inputs = 2,
+     .max_inputs = 3,
+     .infer = infer_microsoft_gemm,
+     .eval = eval_microsoft_gemm,
      .work = work_product},
 };
 
