@@ -274,79 +274,6 @@ void eval_global_lp(EvalContext& c) {
   });
 }
 
-// ---- MaxUnpool
-// -------------------------------------------------------------------------------------------------------
-
-// The size that undoes the pool: (in - 1) * stride + kernel - pads.
-SymDims unpooled_dims(const SymDims& x, const Attrs& a) {
-  Window w = pool_window(a, pooled_rank(static_cast<int>(x.size())));
-  SymDims out{x[0], x[1]};
-  for (size_t i = 2; i < x.size(); ++i) {
-    const size_t axis = i - 2;
-    if (!x[i].known()) {
-      out.push_back(Dim::unknown());
-      continue;
-    }
-    const int64_t size =
-        mul(x[i].value() - 1, w.strides[axis]).value() + w.kernel[axis] - w.begin[axis] - w.end[axis];
-    if (size < 1) reject("unpooled size " + std::to_string(size));
-    out.push_back(size);
-  }
-  return out;
-}
-
-void infer_max_unpool(InferContext& c) {
-  const Fact& x = c.in(0);
-  require_float(x.dtype, "input");
-  if (!x.ranked) return c.out(0, x);
-  require_fact(c.in(1), x.dims, "indices");
-  if (c.has(2)) {
-    const auto shape = c.constant_ints(2);
-    if (!shape) return c.out(0, Fact(x.dtype, SymDims(x.dims.size())));
-    if (shape->size() != x.dims.size()) reject("output_shape has the wrong length");
-    for (int64_t d : *shape) {
-      if (d < 0) reject("output_shape is negative");
-    }
-    return c.out(0, Fact::fixed(x.dtype, *shape));
-  }
-  c.out(0, Fact(x.dtype, unpooled_dims(x.dims, c.attrs())));
-}
-
-void eval_max_unpool(EvalContext& c) {
-  const Tensor &x = c.in(0), &where = c.in(1);
-  require_float(x.dtype(), "input");
-  require_dims(where, x.dims(), "indices");
-  const SymDims natural = unpooled_dims(SymDims(x.dims().begin(), x.dims().end()), c.attrs());
-  Dims dims, plain;
-  for (Dim d : natural) plain.push_back(d.value());
-  dims = c.has(2) ? c.ints(2) : plain;
-  if (dims.size() != plain.size()) reject("output_shape has the wrong length");
-  Tensor y = c.make(x.dtype(), dims);
-  std::vector<double> out(static_cast<size_t>(y.size()), 0.0);
-  // Indices refer to the natural size; a larger output_shape keeps their coordinates.
-  const Dims strides = row_major_strides(plain), to_strides = row_major_strides(dims);
-  const int64_t total = element_count(plain);
-  const std::vector<double> v = to_doubles(x);
-  const auto at = where.span<int64_t>();
-  for (size_t i = 0; i < v.size(); ++i) {
-    if (at[i] < 0 || at[i] >= total) {
-      throw Error(Code::input,
-                  "index " + std::to_string(at[i]) + " is outside [0, " + std::to_string(total) + ")");
-    }
-    int64_t rest = at[i], to = 0;
-    for (size_t a = 0; a < plain.size(); ++a) {
-      const int64_t k = rest / strides[a];
-      rest %= strides[a];
-      if (k >= dims[a])
-        throw Error(Code::input, "index " + std::to_string(at[i]) + " is outside output_shape");
-      to += k * to_strides[a];
-    }
-    out[static_cast<size_t>(to)] = v[i];
-  }
-  from_doubles(out, y);
-  c.out(0, y);
-}
-
 Work work_pool(const Node& node, std::span<const Fact>, std::span<const Fact> out) {
   int64_t taps = 1;
   for (int64_t k : node.attrs.integers("kernel_shape")) taps *= k;
@@ -380,11 +307,6 @@ constexpr OpDef kOps[] = {
     row("GlobalAveragePool", "", infer_global_pool, eval_global_average, work_global),
     row("GlobalMaxPool", "", infer_global_pool, eval_global_max, work_global),
     row("GlobalLpPool", "", infer_global_pool, eval_global_lp, work_global),
-    {.name = "MaxUnpool",
-     .min_inputs = 2,
-     .max_inputs = 3,
-     .infer = infer_max_unpool,
-     .eval = eval_max_unpool},
     row("MaxPool", "skyline", infer_max_pool, eval_max_pool, work_pool),
     row("AveragePool", "skyline", infer_pool, eval_average_pool, work_pool),
     row("LpPool", "skyline", infer_pool, eval_lp_pool, work_pool),
