@@ -30,6 +30,9 @@ extern const Pass kFoldPad;             // Pad into Conv and pools
 // Recognition of what is spelled out.
 extern const Pass kRecogniseActivation;  // HardSigmoid, HardSwish, Swish, LeakyRelu, Clip
 extern const Pass kRecogniseGelu;        // exact and by tanh
+extern const Pass kRecogniseNorm;        // LayerNormalization, RMSNormalization, without scale and bias
+extern const Pass kRecogniseSoftmax;     // with its maximum taken off
+extern const Pass kFoldNormScale;        // constants after a normalization into its scale and bias
 
 // Fusion.
 extern const Pass kFuseMatMul;      // a transposed factor, a product with a number

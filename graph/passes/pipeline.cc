@@ -1,5 +1,5 @@
-// The order matters only for speed and for which of two possible rewrites happens; the driver repeats the
-// list until nothing fires.
+// The order matters for which of two possible rewrites happens; the driver repeats a list until nothing
+// fires.
 #include <array>
 
 #include "graph/passes/passes.h"
@@ -9,18 +9,25 @@ namespace {
 
 using namespace passes;
 
-// Recognition comes before folding: HardSigmoid(conv + 3) is to keep its 3. Folding comes before fusion,
-// which hides the bias and the weights behind an epilogue.
 const std::array kPortable = {
-    kInlineIf,           kFoldConstants,       kRemoveIdentity, kMergeCommon,    kFoldPad,
-    kFoldBatchNorm,      kRecogniseActivation, kRecogniseGelu,  kFoldScaleAfter, kFoldScaleBefore,
-    kDecomposeBatchNorm, kFuseMatMul,          kFuseResidual,   kFuseActivation,
-};
+    // Constants, and what they make superfluous.
+    kInlineIf, kFoldConstants, kRemoveIdentity, kMergeCommon,
+    // Before a Transpose can come between a factor and its MatMul.
+    kFuseMatMul,
+    // Data movement.
+    kMergeReshapes, kMergeTransposes, kSinkTransposes,
+    // Recognition comes before folding: HardSigmoid(conv + 3) is to keep its 3.
+    kRecogniseActivation, kRecogniseGelu, kRecogniseNorm, kRecogniseSoftmax, kFoldNormScale,
+    // Folding comes before fusion, which hides weights and bias behind an epilogue.
+    kFoldPad, kFoldBatchNorm, kFoldScaleAfter, kFoldScaleBefore, kDecomposeBatchNorm,
+    // Fusion.
+    kFuseResidual, kFuseActivation};
 
-const std::array kTarget = {
-    kFoldDequantize, kLayoutNhwc,    kMergeTransposes, kMergeReshapes,
-    kSinkTransposes, kFoldConstants, kRemoveIdentity,  kMergeCommon,
-};
+const std::array kTarget = {kFoldDequantize, kLayoutNhwc,
+                            // The moves that the layout has brought meet and cancel.
+                            kMergeTransposes, kMergeReshapes, kSinkTransposes,
+                            // What is left of that.
+                            kFoldConstants, kRemoveIdentity, kMergeCommon};
 
 }  // namespace
 
