@@ -45,6 +45,11 @@ std::span<const OpDef> losses_ops();
 std::span<const OpDef> transformer_ops();
 std::span<const OpDef> microsoft_ops();
 std::span<const OpDef> microsoft_attention_ops();
+std::span<const OpDef> quantize_ops();
+std::span<const OpDef> quantized_matmul_ops();
+std::span<const OpDef> quantized_conv_ops();
+std::span<const OpDef> quantized_contrib_ops();
+std::span<const OpDef> random_ops();
 
 inline constexpr Family kFamilies[] = {
     identity_ops, unary_ops,          unary_float_ops,  activation_ops, arithmetic_ops, compare_ops,
@@ -58,6 +63,11 @@ inline constexpr Family kFamilies[] = {
     transformer_ops,
     microsoft_ops,
     microsoft_attention_ops,
+    quantize_ops,
+    quantized_matmul_ops,
+    quantized_conv_ops,
+    quantized_contrib_ops,
+    random_ops,
 };
 
 }  // namespace skyline::ops
