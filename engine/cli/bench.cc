@@ -37,9 +37,9 @@ double peak_rss_mb() {
 std::vector<Value> bench_inputs(const Flags& flags, const Session& session) {
   const fs::path set = fs::path(flags.model).parent_path() / "test_data_set_0";
   const int64_t batch = std::max<int64_t>(flags.batch, 1);
-  std::vector<Value> inputs = fs::exists(set / "input_0.pb") && flags.dims.empty()
-                                  ? read_data_set(set.string(), "input", session.inputs())
-                                  : make_inputs(session.inputs(), batch, flags.seed, flags.dims);
+  const bool recorded = fs::exists(set / "input_0.pb") && flags.dims.empty();
+  std::vector<Value> inputs = recorded ? read_data_set(set.string(), "input", session.inputs())
+                                       : make_inputs(session.inputs(), batch, flags.seed, flags.dims);
   return flags.batch > 0 ? with_batch(std::move(inputs), session.inputs(), flags.batch) : inputs;
 }
 

@@ -37,7 +37,10 @@ void SessionFlags::add(CLI::App& command) {
       ->capture_default_str();
   command.add_flag("--no-optimize", no_optimize,
                    "Run the graph as imported, through the reference evaluation");
-  command.add_option("--stop-after", stop_after, "Apply only so many rewrites of each list of passes (to bisect)")->type_name("N");
+  command
+      .add_option("--stop-after", stop_after,
+                  "Apply only so many rewrites of each list of passes (to bisect)")
+      ->type_name("N");
 }
 
 SessionOptions SessionFlags::options() const {

@@ -107,7 +107,7 @@ std::vector<Value> with_batch(std::vector<Value> inputs, const std::vector<Value
     const Tensor& one = inputs[i].tensor();
     if (one.dim(0) == batch) continue;
     const bool open = ports[i].fact.ranked && !ports[i].fact.dims[0].known();
-    if (!open || one.dim(0) != 1) {
+    if (!open || one.dim(0) == 0) {
       throw Error(
           Code::input,
           fmt::format("input '{}' has a fixed first dimension of {}: --batch {} cannot be had; export the "
@@ -117,9 +117,10 @@ std::vector<Value> with_batch(std::vector<Value> inputs, const std::vector<Value
     Dims dims = one.dims();
     dims[0] = batch;
     Tensor many(one.dtype(), dims);
+    const int64_t row = one.bytes() / one.dim(0);
     for (int64_t b = 0; b < batch; ++b) {
-      std::memcpy(static_cast<std::byte*>(many.mutable_raw()) + b * one.bytes(), one.raw(),
-                  static_cast<size_t>(one.bytes()));
+      std::memcpy(static_cast<std::byte*>(many.mutable_raw()) + b * row,
+                  static_cast<const std::byte*>(one.raw()) + b % one.dim(0) * row, static_cast<size_t>(row));
     }
     inputs[i] = many;
   }

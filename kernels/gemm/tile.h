@@ -15,8 +15,9 @@
 // B: taps*steps rows of ceil(n / lanes) * lanes columns, b_stride bytes apart, any alignment. Whoever packs
 //    pads the columns past n; what is in them does not matter.
 // C: exactly m x n elements are written, rows c_stride bytes apart; C is never read, unless as the residual.
-// K: each element is one chain of multiply-adds in the order above, fused where the ISA has FMA, that starts
-//    from the bias: its bits depend neither on the tile's shape nor on where the tile lies.
+// K: each element is a sum of chains of multiply-adds in the order above, fused where the ISA has FMA, cut
+//    after a fixed number of steps; the bias comes last. Its bits depend neither on the tile's shape nor on
+//    where the tile lies.
 #include <cstdint>
 
 #include "kernels/gemm/epilogue.h"
