@@ -50,6 +50,9 @@ std::span<const OpDef> quantized_matmul_ops();
 std::span<const OpDef> quantized_conv_ops();
 std::span<const OpDef> quantized_contrib_ops();
 std::span<const OpDef> random_ops();
+std::span<const OpDef> ml_feature_ops();
+std::span<const OpDef> ml_tree_ops();
+std::span<const OpDef> ml_linear_ops();
 
 inline constexpr Family kFamilies[] = {
     identity_ops, unary_ops,          unary_float_ops,  activation_ops, arithmetic_ops, compare_ops,
@@ -68,6 +71,9 @@ inline constexpr Family kFamilies[] = {
     quantized_conv_ops,
     quantized_contrib_ops,
     random_ops,
+    ml_feature_ops,
+    ml_tree_ops,
+    ml_linear_ops,
 };
 
 }  // namespace skyline::ops
