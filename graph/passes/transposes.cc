@@ -38,7 +38,14 @@ bool axis_fits(const Moved& m, int64_t axis) {
 
 // ---- elementwise ----
 
-bool is_elementwise(const Node& n) {
+bool is_one_number(const Graph& g, ValueId v) {
+  return v == kNoValue || (g.constant(v) && g.constant(v)->size() == 1);
+}
+
+bool is_elementwise(const Graph& g, const Node& n) {
+  if (n.is("QuantizeLinear") || n.is("DequantizeLinear")) {  // of one scale for the whole tensor
+    return is_one_number(g, n.in(1)) && is_one_number(g, n.in(2));
+  }
   return (n.op->flags & kOpElementwise) || n.is("Cast") || n.is("Identity");
 }
 
@@ -266,7 +273,7 @@ std::optional<Patch> through_resize(const Graph& g, const Node& n) {
 std::optional<Patch> sink(const Graph& g, NodeId id) {
   const Node& n = g.node(id);
   if (n.in(0) == kNoValue || n.out(0) == kNoValue) return std::nullopt;
-  if (is_elementwise(n)) return through_elementwise(g, n);
+  if (is_elementwise(g, n)) return through_elementwise(g, n);
   if (n.is("Concat")) return through_concat(g, n);
   if (n.is("Split")) return through_axis(g, n, 0);
   if (n.is("Softmax") || n.is("LogSoftmax")) return through_axis(g, n, -1);

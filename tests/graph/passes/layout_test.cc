@@ -64,12 +64,19 @@ TEST_CASE("transposes sink through what does not care and cancel") {
           return b.node("AveragePool", {x}, {{"kernel_shape", Dims{2, 2}}});
         }) == 0);
   CHECK(left([](Build& b, ValueId x) { return b.node("GlobalAveragePool", {x}); }) == 0);
+  CHECK(left([](Build& b, ValueId x) {
+          const ValueId zero = b.constant(Tensor::scalar<uint8_t>(100));
+          return b.node("QuantizeLinear", {x, b.number(0.1f), zero});
+        }) == 0);
 }
 
 TEST_CASE("transposes stay where moving them does not help") {
   // Another tensor of the same size, in the other order; rows that would no longer be contiguous.
   CHECK(left([](Build& b, ValueId x) { return b.node("Add", {x, b.input({2, 4, 6, 8})}); }) == 2);
   CHECK(left([](Build& b, ValueId x) { return b.node("Softmax", {x}, {{"axis", int64_t{3}}}); }) == 2);
+  CHECK(left([](Build& b, ValueId x) {  // one scale per channel
+          return b.node("QuantizeLinear", {x, b.weights({4}, 0.1f, 1)}, {{"axis", int64_t{1}}});
+        }) == 2);
   CHECK(left([](Build& b, ValueId x) { return b.node("CumSum", {x, b.ints({1})}); }) == 2);
 
   Build readers;  // a move that others want as it is, and not out of channels-last
