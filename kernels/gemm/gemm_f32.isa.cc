@@ -28,7 +28,7 @@ constexpr IsaSet kNeeds = kIsaSse2;
 // Steps in one chain of multiply-adds. Longer sums are cut into such chains, which are then added up: the
 // rounding error of a chain grows with its length (mlsd_320_tiny, K up to 1152: a sixth of the error with one
 // chain). A flush costs about one step's time, so this does not show in speed.
-constexpr int64_t kChain = 128;
+constexpr int64_t kChain = 64;
 
 template <int M, int NV>
 inline void clear(F32 (&acc)[M][NV]) {
