@@ -12,13 +12,15 @@ std::span<const LowerRow> shape_rows();
 std::span<const LowerRow> eltwise_rows();
 std::span<const LowerRow> gemm_rows();
 std::span<const LowerRow> move_rows();
+std::span<const LowerRow> index_rows();
 std::span<const LowerRow> reduce_rows();
 std::span<const LowerRow> pool_rows();
 std::span<const LowerRow> resize_rows();
+std::span<const LowerRow> recurrent_rows();
 std::span<const LowerRow> conv_rows();
 
 inline constexpr Family kFamilies[] = {
-    shape_rows, eltwise_rows, gemm_rows, move_rows, reduce_rows, conv_rows,
+    shape_rows, eltwise_rows, gemm_rows, move_rows, index_rows, reduce_rows, pool_rows, resize_rows, recurrent_rows, conv_rows,
 };
 
 }  // namespace skyline::lower

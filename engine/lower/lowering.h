@@ -24,6 +24,7 @@ struct StepArgs {
   void* const* out;
   std::byte* workspace;  // at least Lowered::workspace bytes, 64-byte aligned; garbage at entry
   int threads;
+  const char** problem;  // see fail()
   template <class T>
   const T* input(size_t i) const {
     return static_cast<const T*>(in[i]);
@@ -32,6 +33,9 @@ struct StepArgs {
   T* output(size_t i) const {
     return static_cast<T*>(out[i]);
   }
+  // The data do not allow the step (an index out of range): the run ends with Error{input} naming the node and
+  // `why`, a string literal. The outputs must still be within bounds; what is in them does not matter.
+  void fail(const char* why) const noexcept { *problem = why; }
 };
 
 class StepCode {

@@ -240,29 +240,6 @@ std::optional<Lowered> lower_pad(Lowering& l) {
                  .kernel = "pad"};
 }
 
-// With constant indices only: they are checked here, and a bad one must be an error at run time.
-std::optional<Lowered> lower_gather(Lowering& l) {
-  if (!movable(l.in_type(0))) return std::nullopt;
-  const Dims x = l.in_dims(0);
-  const auto axis =
-      static_cast<size_t>(ops::normalize_axis(l.attrs().integer("axis", 0), static_cast<int>(x.size())));
-  const auto given = l.constant_ints(1);
-  if (!given) return std::nullopt;
-  for (int64_t i : *given) {
-    if (i < -x[axis] || i >= x[axis]) return std::nullopt;
-  }
-  int64_t outer = 1;
-  size_t row = size_of(l.in_type(0));
-  for (size_t i = 0; i < axis; ++i) outer *= x[i];
-  for (size_t i = axis + 1; i < x.size(); ++i) row *= static_cast<size_t>(x[i]);
-  const int64_t n = x[axis];
-  return Lowered{.code = step_code([indices = *given, outer, row, n](const StepArgs& s) {
-                   gather_rows(s.in[0], s.out[0], outer, n, row, indices.data(),
-                               static_cast<int64_t>(indices.size()), s.threads);
-                 }),
-                 .kernel = "gather"};
-}
-
 constexpr LowerRow kRows[] = {
     {"Transpose", "", lower_transpose},
     {"Concat", "", lower_concat},
@@ -271,7 +248,6 @@ constexpr LowerRow kRows[] = {
     {"Expand", "", lower_expand},
     {"Tile", "", lower_tile},
     {"Pad", "", lower_pad},
-    {"Gather", "", lower_gather},
     {"DepthToSpace", "", lower_depth_to_space},
     {"SpaceToDepth", "", lower_space_to_depth},
 };

@@ -124,14 +124,17 @@ void Plan::value_step(const Step& step, RunState& s, const EvalLimits& limits) c
   for (size_t i = 0; i < n.outputs.size() && i < out.size(); ++i) store(n.outputs[i], std::move(out[i]), s);
 }
 
+void Plan::run_code(const Step& step, RunState& s) const {
+  void* const* operands = s.pointers.data() + step.first_operand;
+  const char* problem = nullptr;
+  step.code->run({operands, operands + step.inputs, s.workspace.get(), s.threads, &problem});
+  if (problem) throw Error(Code::input, problem).in(describe(graph_.node(step.node)));
+}
+
 void Plan::execute(RunState& s, const EvalLimits& limits, Profile* profile) const {
-  void* const* pointers = s.pointers.data();
   const bool careful = profile || has_value_steps_ || limits.check;
   if (!careful) {
-    for (const Step& step : steps_) {
-      step.code->run({pointers + step.first_operand, pointers + step.first_operand + step.inputs,
-                      s.workspace.get(), s.threads});
-    }
+    for (const Step& step : steps_) run_code(step, s);
   } else {
     const auto begin = Clock::now();
     for (size_t i = 0; i < steps_.size(); ++i) {
@@ -139,8 +142,7 @@ void Plan::execute(RunState& s, const EvalLimits& limits, Profile* profile) cons
       if (limits.check) limits.check();
       const auto start = profile ? Clock::now() : Clock::time_point();
       if (step.code) {
-        step.code->run({pointers + step.first_operand, pointers + step.first_operand + step.inputs,
-                        s.workspace.get(), s.threads});
+        run_code(step, s);
       } else {
         value_step(step, s, limits);
       }

@@ -72,6 +72,7 @@ class Plan {
   };
   class Builder;
 
+  void run_code(const Step& step, RunState& s) const;
   void value_step(const Step& step, RunState& s, const EvalLimits& limits) const;
   Value load(ValueId v, const RunState& s) const;
   void store(ValueId v, Value value, RunState& s) const;
