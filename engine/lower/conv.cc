@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "engine/lower/conv_shape.h"
 #include "engine/lower/families.h"
 #include "engine/lower/fused.h"
 #include "graph/ops/window.h"
@@ -14,11 +15,6 @@ namespace {
 
 using namespace kernels;
 
-struct ConvShape {
-  ConvProblem problem;
-  bool last = false;  // channels-last activations
-};
-
 Dims3 spatial(const Dims& d, int64_t fill) {
   Dims3 out = {fill, fill, fill};
   for (size_t i = 0; i < d.size(); ++i) out[3 - d.size() + i] = d[i];
@@ -28,29 +24,6 @@ Dims3 spatial(const Dims& d, int64_t fill) {
 // Axes between batch and channels.
 Dims sizes_of(const Dims& x, bool last) {
   return {x.begin() + (last ? 1 : 2), last ? x.end() - 1 : x.end()};
-}
-
-std::optional<ConvShape> conv_shape(Lowering& l) {
-  const Dims x = l.in_dims(0), w = l.in_dims(1);
-  if (x.size() < 3 || x.size() > 5 || element_count(l.out_dims()) == 0 || element_count(x) == 0)
-    return std::nullopt;
-  ConvShape s;
-  s.last = l.attrs().text("layout", "NCHW") == "NHWC";
-  const Dims in = sizes_of(x, s.last);
-  ops::Window window = ops::parse_window(l.attrs(), Dims(w.begin() + 2, w.end()));
-  (void)window.fit(in);
-  ConvProblem& p = s.problem;
-  p.n = x[0];
-  p.ic = s.last ? x.back() : x[1];
-  p.oc = w[0];
-  p.groups = l.attrs().integer("group", 1);
-  p.in = spatial(in, 1);
-  p.kernel = spatial(window.kernel, 1);
-  p.stride = spatial(window.strides, 1);
-  p.dilation = spatial(window.dilations, 1);
-  p.pad_begin = spatial(window.begin, 0);
-  p.pad_end = spatial(window.end, 0);
-  return s;
 }
 
 std::optional<ConvShape> transposed_shape(Lowering& l) {
@@ -76,39 +49,39 @@ std::optional<ConvShape> transposed_shape(Lowering& l) {
   return s;
 }
 
+// Null if the weights are not constant: they are packed at every run then.
+std::shared_ptr<const std::byte> pack_weights(Lowering& l, const ConvPlan& plan) {
+  if (!l.constant(1)) return nullptr;
+  return l.pack(1, conv_form(plan), plan.packed_bytes,
+                [&](std::byte* to) { conv_pack(plan, {.w = l.constant(1)->raw()}, to); });
+}
+
 std::optional<Lowered> lower_with(Lowering& l, const ConvShape& shape, Activation act) {
-  if (!l.all_inputs(DType::f32) || !l.constant(1)) return std::nullopt;
+  if (!l.all_inputs(DType::f32)) return std::nullopt;
   const ConvProblem& p = shape.problem;
   const Dims out = sizes_of(l.out_dims(), shape.last);
   if (spatial(out, 1) != Dims3{p.out(0), p.out(1), p.out(2)}) {
     throw Error(Code::internal, "the kernel's output size is not the operator's " + to_string(l.out_dims()));
   }
   auto plan = std::make_shared<const ConvPlan>(conv_plan(p, l.isa));
-  // Every choice that packing depends on is in the name.
-  std::string form = "conv:" + std::string(plan->algorithm->name) + ":" +
-                     (plan->kernel ? std::string(plan->kernel->name) : "") + (p.transposed ? "t" : "") +
-                     std::to_string(p.groups);
-  for (int axis = 0; axis < 3; ++axis) {
-    form += ":" + std::to_string(p.kernel[static_cast<size_t>(axis)]);
-    if (p.transposed) {
-      for (const AxisPhase& phase : plan->axes[static_cast<size_t>(axis)]) {
-        for (int32_t tap : phase.taps) form += "," + std::to_string(tap);
-        form += ";";
-      }
-    }
-  }
-  const auto packed = l.pack(1, form, plan->packed_bytes,
-                             [&](std::byte* to) { conv_pack(*plan, {.w = l.constant(1)->raw()}, to); });
+  const std::shared_ptr<const std::byte> packed = pack_weights(l, *plan);
   const bool bias = l.has(2), residual = l.has(3);
   if (bias && element_count(l.in_dims(2)) != p.oc) return std::nullopt;
   if (residual && l.in_dims(3) != l.out_dims()) return std::nullopt;
-  const size_t own = align_up(conv_workspace_bytes(*plan, l.threads));
+  // The workspace: the kernel's own, weights packed at every run, converted activations.
+  const size_t scratch = align_up(conv_workspace_bytes(*plan, l.threads));
+  const size_t own = scratch + (packed ? 0 : align_up(plan->packed_bytes));
+  const auto weights = [=](const StepArgs& s) -> const std::byte* {
+    if (packed) return packed.get();
+    conv_pack(*plan, {.w = s.in[1]}, s.workspace + scratch);
+    return s.workspace + scratch;
+  };
   const std::string name(plan->algorithm->name);
   if (shape.last) {
     return Lowered{.code = step_code([=](const StepArgs& s) {
                      ConvArgs a;
                      a.x = s.in[0];
-                     a.w = packed.get();
+                     a.w = weights(s);
                      a.y = s.out[0];
                      a.epilogue.act = act;
                      a.epilogue.bias_n = bias ? s.input<float>(2) : nullptr;
@@ -128,7 +101,7 @@ std::optional<Lowered> lower_with(Lowering& l, const ConvShape& shape, Activatio
       .code = step_code([=](const StepArgs& s) {
         std::byte* at = s.workspace + own;
         ConvArgs a;
-        a.w = packed.get();
+        a.w = weights(s);
         a.x = s.in[0];
         a.y = s.out[0];
         a.epilogue.act = act;
@@ -157,11 +130,11 @@ std::optional<Lowered> lower_with(Lowering& l, const ConvShape& shape, Activatio
 }
 
 std::optional<Lowered> lower_conv(Lowering& l) {
-  const auto shape = conv_shape(l);
+  const auto shape = conv_shape(l, 1);
   return shape ? lower_with(l, *shape, {}) : std::nullopt;
 }
 std::optional<Lowered> lower_fused_conv(Lowering& l) {
-  const auto shape = conv_shape(l);
+  const auto shape = conv_shape(l, 1);
   return shape ? lower_with(l, *shape, fused_activation(l.attrs())) : std::nullopt;
 }
 std::optional<Lowered> lower_conv_transpose(Lowering& l) {
@@ -176,6 +149,45 @@ constexpr LowerRow kRows[] = {
 };
 
 }  // namespace
+
+std::optional<ConvShape> conv_shape(const Lowering& l, size_t weights) {
+  const Dims x = l.in_dims(0), w = l.in_dims(weights);
+  if (x.size() < 3 || x.size() > 5 || element_count(l.out_dims()) == 0 || element_count(x) == 0)
+    return std::nullopt;
+  ConvShape s;
+  s.last = l.attrs().text("layout", "NCHW") == "NHWC";
+  const Dims in = sizes_of(x, s.last);
+  ops::Window window = ops::parse_window(l.attrs(), Dims(w.begin() + 2, w.end()));
+  (void)window.fit(in);
+  ConvProblem& p = s.problem;
+  p.n = x[0];
+  p.ic = s.last ? x.back() : x[1];
+  p.oc = w[0];
+  p.groups = l.attrs().integer("group", 1);
+  p.in = spatial(in, 1);
+  p.kernel = spatial(window.kernel, 1);
+  p.stride = spatial(window.strides, 1);
+  p.dilation = spatial(window.dilations, 1);
+  p.pad_begin = spatial(window.begin, 0);
+  p.pad_end = spatial(window.end, 0);
+  return s;
+}
+
+std::string conv_form(const ConvPlan& plan) {
+  const ConvProblem& p = plan.problem;
+  std::string form = "conv:" + std::string(plan.algorithm->name) + ":" +
+                     (plan.kernel ? std::string(plan.kernel->name) : "") + (p.transposed ? "t" : "") +
+                     std::to_string(p.groups) + ":" + std::to_string(p.ic) + ":" + std::to_string(p.oc);
+  for (size_t axis = 0; axis < 3; ++axis) {
+    form += ":" + std::to_string(p.kernel[axis]);
+    if (!p.transposed) continue;
+    for (const AxisPhase& phase : plan.axes[axis]) {
+      for (int32_t tap : phase.taps) form += "," + std::to_string(tap);
+      form += ";";
+    }
+  }
+  return form;
+}
 
 std::span<const LowerRow> conv_rows() {
   return kRows;

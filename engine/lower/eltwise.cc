@@ -94,7 +94,6 @@ std::optional<Lowered> lower_clip(Lowering& l) {
 // ---- binary
 // ----------------------------------------------------------------------------------------------------
 
-// Variadic forms are left to the passes and to the reference.
 template <BinaryOp kOp>
 std::optional<Lowered> lower_binary(Lowering& l) {
   if (l.node.inputs.size() != 2 || !l.has(0) || !l.has(1) || l.in_type(0) != l.in_type(1))
@@ -119,8 +118,15 @@ std::optional<Lowered> lower_binary(Lowering& l) {
                  .in_place = in_place};
 }
 
+template <BinaryOp kOp>
+std::optional<Lowered> lower_min_max(Lowering& l) {
+  if (l.node.inputs.size() == 2) return lower_binary<kOp>(l);
+  return lower_variadic(l, kOp == BinaryOp::min ? "Min" : "Max");
+}
+
 std::optional<Lowered> lower_mod(Lowering& l) {
-  return l.attrs().integer("fmod", 0) ? lower_binary<BinaryOp::fmod>(l) : lower_binary<BinaryOp::mod>(l);
+  if (l.attrs().integer("fmod", 0)) return lower_binary<BinaryOp::fmod>(l);
+  return is_int(l.in_type(0)) ? lower_binary<BinaryOp::mod>(l) : std::nullopt;
 }
 
 std::optional<Lowered> lower_prelu(Lowering& l) {
@@ -191,8 +197,8 @@ constexpr LowerRow kRows[] = {
     {"Sub", "", lower_binary<BinaryOp::sub>},
     {"Mul", "", lower_binary<BinaryOp::mul>},
     {"Div", "", lower_binary<BinaryOp::div>},
-    {"Min", "", lower_binary<BinaryOp::min>},
-    {"Max", "", lower_binary<BinaryOp::max>},
+    {"Min", "", lower_min_max<BinaryOp::min>},
+    {"Max", "", lower_min_max<BinaryOp::max>},
     {"Pow", "", lower_binary<BinaryOp::pow>},
     {"Mod", "", lower_mod},
     {"PRelu", "", lower_prelu},
@@ -209,6 +215,7 @@ constexpr LowerRow kRows[] = {
     {"BitwiseXor", "", lower_binary<BinaryOp::bit_xor>},
     {"Where", "", lower_where},
     {"Cast", "", lower_cast},
+    {"CastLike", "", lower_cast},
 };
 
 }  // namespace

@@ -10,6 +10,7 @@ using Family = std::span<const LowerRow> (*)();
 
 std::span<const LowerRow> shape_rows();
 std::span<const LowerRow> eltwise_rows();
+std::span<const LowerRow> chain_rows();
 std::span<const LowerRow> gemm_rows();
 std::span<const LowerRow> move_rows();
 std::span<const LowerRow> index_rows();
@@ -18,9 +19,26 @@ std::span<const LowerRow> pool_rows();
 std::span<const LowerRow> resize_rows();
 std::span<const LowerRow> recurrent_rows();
 std::span<const LowerRow> conv_rows();
+std::span<const LowerRow> quantize_rows();
+std::span<const LowerRow> quantized_product_rows();
+
+// op over all inputs from the left; in chain.cc.
+std::optional<Lowered> lower_variadic(Lowering& l, std::string_view op);
 
 inline constexpr Family kFamilies[] = {
-    shape_rows, eltwise_rows, gemm_rows, move_rows, index_rows, reduce_rows, pool_rows, resize_rows, recurrent_rows, conv_rows,
+    shape_rows,
+    eltwise_rows,
+    chain_rows,
+    gemm_rows,
+    move_rows,
+    index_rows,
+    reduce_rows,
+    pool_rows,
+    resize_rows,
+    recurrent_rows,
+    conv_rows,
+    quantize_rows,
+    quantized_product_rows,
 };
 
 }  // namespace skyline::lower

@@ -56,11 +56,10 @@ std::optional<Lowered> lower_product(Lowering& l, const MatProduct& p) {
   problem.m = p.trans_a ? a[ra - 1] : a[ra - 2];
   problem.k = p.trans_a ? a[ra - 2] : a[ra - 1];
   problem.n = p.trans_b ? b[rb - 2] : b[rb - 1];
-  const int64_t out_size = element_count(l.out_dims());
+  if (element_count(l.out_dims()) == 0 || problem.k == 0) return std::nullopt;
   // One B for every row of A: the leading dims of A are more rows.
   if (rb == 2 && !p.trans_a && ra > 2) {
-    problem.m = element_count(a) / std::max<int64_t>(problem.k, 1);
-    if (problem.k == 0) return std::nullopt;
+    problem.m = element_count(a) / problem.k;
     a = {problem.m, problem.k};
   }
   Dims batch_a(a.begin(), a.end() - 2), batch_b(b.begin(), b.end() - 2),
@@ -71,7 +70,6 @@ std::optional<Lowered> lower_product(Lowering& l, const MatProduct& p) {
     batch[batch.size() - 1 - i] = x == 1 ? y : x;
   }
   problem.batch = element_count(batch);
-  if (out_size == 0 || problem.batch == 0) return std::nullopt;
   problem.const_b = l.constant(1) && element_count(batch_b) == 1;
   const GemmPlan plan = gemm_plan(problem, l.isa);
 
@@ -163,7 +161,8 @@ std::optional<Lowered> lower_fused(Lowering& l) {
   const Dims out = l.out_dims();
   if (l.has(2)) {
     const Dims c = l.in_dims(2);
-    if (c.empty() || c.back() != out.back() || element_count(c) != out.back()) return std::nullopt;
+    if (c.empty() || c.back() != out.back() || element_count(c) != out.back() || l.in_dims(1).size() < 2)
+      return std::nullopt;
     p.bias = 2;
   }
   if (l.has(3)) {

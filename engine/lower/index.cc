@@ -1,5 +1,5 @@
-// Operators that read or write at indices: Gather*, Scatter*, OneHot, and the running or triangular CumSum and
-// Trilu. Indices are checked as they are used: a bad one ends the run with an error.
+// Operators that read or write at indices: Gather*, Scatter*, OneHot, and the running or triangular CumSum
+// and Trilu. Indices are checked as they are used: a bad one ends the run with an error.
 #include <algorithm>
 #include <array>
 #include <cstring>
@@ -342,14 +342,10 @@ std::optional<Lowered> lower_cumsum(Lowering& l) {
 }
 
 constexpr LowerRow kRows[] = {
-    {"Gather", "", lower_gather},
-    {"GatherElements", "", lower_gather_elements},
-    {"GatherND", "", lower_gather_nd},
-    {"ScatterElements", "", lower_scatter_elements},
-    {"ScatterND", "", lower_scatter_nd},
-    {"OneHot", "", lower_one_hot},
-    {"Trilu", "", lower_trilu},
-    {"CumSum", "", lower_cumsum},
+    {"Gather", "", lower_gather},        {"GatherElements", "", lower_gather_elements},
+    {"GatherND", "", lower_gather_nd},   {"ScatterElements", "", lower_scatter_elements},
+    {"ScatterND", "", lower_scatter_nd}, {"OneHot", "", lower_one_hot},
+    {"Trilu", "", lower_trilu},          {"CumSum", "", lower_cumsum},
 };
 
 }  // namespace

@@ -33,8 +33,8 @@ struct StepArgs {
   T* output(size_t i) const {
     return static_cast<T*>(out[i]);
   }
-  // The data do not allow the step (an index out of range): the run ends with Error{input} naming the node and
-  // `why`, a string literal. The outputs must still be within bounds; what is in them does not matter.
+  // The data do not allow the step (an index out of range): the run ends with Error{input} naming the node
+  // and `why`, a string literal. The outputs must still be within bounds; what is in them does not matter.
   void fail(const char* why) const noexcept { *problem = why; }
 };
 

@@ -1,5 +1,5 @@
-// RNN, GRU and LSTM: one product of all time steps with W, then per step a product of the state with R and the
-// pointwise half of the cell. sequence_lens is left to the reference unless every sequence is full.
+// RNN, GRU and LSTM: one product of all time steps with W, then per step a product of the state with R and
+// the pointwise half of the cell. sequence_lens is left to the reference unless every sequence is full.
 #include <algorithm>
 #include <cstring>
 
@@ -70,9 +70,9 @@ struct Product {
   int64_t offset = 0, stride = 0;  // elements: of the first row, and between directions
 
   const void* weights(const StepArgs& s, size_t d) const {
-    return packed.empty() ? static_cast<const void*>(s.input<float>(input) + offset +
-                                                     static_cast<int64_t>(d) * stride)
-                          : packed[d].get();
+    return packed.empty()
+               ? static_cast<const void*>(s.input<float>(input) + offset + static_cast<int64_t>(d) * stride)
+               : packed[d].get();
   }
   void run(const StepArgs& s, size_t d, GemmArgs args, std::byte* workspace) const {
     args.b = weights(s, d);
@@ -206,8 +206,8 @@ class RecurrentCode final : public StepCode {
     const bool reverse = d == 1 || first_reverse;
     for (int64_t i = 0; i < seq; ++i) {
       const int64_t t = reverse ? seq - 1 - i : i;
-      const Rows<float> g = batch_first ? Rows<float>{xg + t * gates, seq * gates}
-                                        : Rows<float>{xg + t * batch * gates, gates};
+      const Rows<float> g =
+          batch_first ? Rows<float>{xg + t * gates, seq * gates} : Rows<float>{xg + t * batch * gates, gates};
       const Out y = y_rows(s, d, t);
       step(s, d, g, h_prev, c_prev, c, y, i == 0 && !has_h);
       h_prev = {y.at, y.stride};
@@ -240,8 +240,14 @@ class RecurrentCode final : public StepCode {
     } else {
       if (!zero_state) add_product(s, d, h, h_prev, g.at, g.stride);
       if constexpr (kCell == Cell::rnn) {
-        table->rnn({.gates = g.at, .h = y.at, .rows = batch, .hidden = hidden, .gates_stride = g.stride,
-                    .h_stride = y.stride, .clip = clip, .f = fn[0]});
+        table->rnn({.gates = g.at,
+                    .h = y.at,
+                    .rows = batch,
+                    .hidden = hidden,
+                    .gates_stride = g.stride,
+                    .h_stride = y.stride,
+                    .clip = clip,
+                    .f = fn[0]});
       } else {
         LstmStep p;
         p.gates = g.at;

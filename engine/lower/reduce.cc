@@ -102,6 +102,16 @@ std::optional<Lowered> lower_softmax(Lowering& l) {
                  .in_place = 0};
 }
 
+// d is x's dims from `axis` on (or ones before them): one element for each of a row, in its order.
+bool fits_row(const Dims& d, const Dims& x, int axis) {
+  for (size_t i = 0; i < std::max(d.size(), x.size()); ++i) {
+    const int64_t have = i < d.size() ? d[d.size() - 1 - i] : 1;
+    const bool in_row = i + static_cast<size_t>(axis) < x.size();
+    if (have != (in_row ? x[x.size() - 1 - i] : 1)) return false;
+  }
+  return true;
+}
+
 // [rows, n] with scale and bias of n, as LayerNormalization over its last axes has them.
 std::optional<Lowered> row_norm(Lowering& l, int axis, float eps, bool rms) {
   const Dims x = l.in_dims(0);
@@ -109,7 +119,7 @@ std::optional<Lowered> row_norm(Lowering& l, int axis, float eps, bool rms) {
   int64_t rows = 1, n = 1;
   for (int i = 0; i < static_cast<int>(x.size()); ++i) (i < axis ? rows : n) *= x[static_cast<size_t>(i)];
   for (size_t i = 1; i < l.node.inputs.size(); ++i) {
-    if (l.has(i) && element_count(l.in_dims(i)) != n) return std::nullopt;
+    if (l.has(i) && !fits_row(l.in_dims(i), x, axis)) return std::nullopt;
   }
   const NormTable& table = norm_kernels(l.isa);
   const bool scale = l.has(1), bias = l.has(2);
@@ -172,6 +182,8 @@ std::optional<Lowered> lower_skip_layer_norm(Lowering& l) {
 std::optional<Lowered> group_norm(Lowering& l, int64_t groups) {
   const Dims x = l.in_dims(0);
   if (!l.all_inputs(DType::f32) || x.size() < 2 || element_count(x) == 0) return std::nullopt;
+  if (l.in_dims(1) != Dims{x[1]} || l.in_dims(2) != Dims{x[1]} || groups < 1 || x[1] % groups != 0)
+    return std::nullopt;
   const NormTable& table = norm_kernels(l.isa);
   GroupNormArgs base;
   base.batch = x[0];
@@ -202,7 +214,7 @@ std::optional<Lowered> lower_batch_norm(Lowering& l) {
       element_count(x) == 0)
     return std::nullopt;
   for (size_t i = 1; i <= 4; ++i) {
-    if (!l.constant(i)) return std::nullopt;
+    if (!l.constant(i) || l.in_dims(i) != Dims{x[1]}) return std::nullopt;
   }
   const NormTable& table = norm_kernels(l.isa);
   const int64_t channels = x[1], inner = element_count(x) / (x[0] * x[1]), outer = x[0];

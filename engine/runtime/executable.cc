@@ -68,6 +68,7 @@ std::shared_ptr<const Plan> Executable::compile(std::span<const Value> inputs) c
     const PassOptions options{.stop_after = o.stop_after_pass, .log = {}};
     run_passes(g, portable_passes(), options);
     run_passes(g, target_passes(), options);
+    run_passes(g, final_passes(), options);
   }
   return std::make_shared<const Plan>(
       std::move(g), PlanOptions{session_.isa, o.threads, o.max_tensor_bytes, o.optimize}, session_.cache);

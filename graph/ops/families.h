@@ -53,6 +53,7 @@ std::span<const OpDef> random_ops();
 std::span<const OpDef> ml_feature_ops();
 std::span<const OpDef> ml_tree_ops();
 std::span<const OpDef> ml_linear_ops();
+std::span<const OpDef> fused_elementwise_ops();
 
 inline constexpr Family kFamilies[] = {
     identity_ops, unary_ops,          unary_float_ops,  activation_ops, arithmetic_ops, compare_ops,
@@ -74,6 +75,7 @@ inline constexpr Family kFamilies[] = {
     ml_feature_ops,
     ml_tree_ops,
     ml_linear_ops,
+    fused_elementwise_ops,
 };
 
 }  // namespace skyline::ops

@@ -10,6 +10,8 @@ namespace skyline {
 std::span<const Pass> portable_passes();
 // Rewrites towards what our kernels run best; on graphs with static shapes, after the portable ones.
 std::span<const Pass> target_passes();
+// What hides operators from the passes above, and so comes after them.
+std::span<const Pass> final_passes();
 
 namespace passes {
 
@@ -38,6 +40,7 @@ extern const Pass kFoldNormScale;        // constants after a normalization into
 extern const Pass kFuseMatMul;      // a transposed factor, a product with a number
 extern const Pass kFuseResidual;    // contraction + tensor of its shape
 extern const Pass kFuseActivation;  // activation of a contraction
+extern const Pass kFuseElementwise;  // chains and trees of elementwise operators
 
 // Data movement.
 extern const Pass kMergeReshapes;  // chains of Reshape, Squeeze, Unsqueeze, Flatten; Transposes that are one

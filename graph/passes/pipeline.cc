@@ -29,6 +29,8 @@ const std::array kTarget = {kFoldDequantize, kLayoutNhwc,
                             // What is left of that.
                             kFoldConstants, kRemoveIdentity, kMergeCommon};
 
+const std::array kFinal = {kFuseElementwise};
+
 }  // namespace
 
 std::span<const Pass> portable_passes() {
@@ -36,6 +38,9 @@ std::span<const Pass> portable_passes() {
 }
 std::span<const Pass> target_passes() {
   return kTarget;
+}
+std::span<const Pass> final_passes() {
+  return kFinal;
 }
 
 }  // namespace skyline

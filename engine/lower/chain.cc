@@ -1,0 +1,138 @@
+// Several elementwise steps in one pass over memory: FusedElementwise, and the variadic Max, Min, Sum and
+// Mean.
+#include "engine/lower/families.h"
+#include "graph/ops/fused_elementwise.h"
+#include "kernels/eltwise/eltwise.h"
+
+namespace skyline::lower {
+namespace {
+
+using namespace kernels;
+
+struct Names {
+  std::string_view name;
+  UnaryOp unary;
+  BinaryOp binary;  // count: it is unary
+};
+constexpr Names unary(std::string_view name, UnaryOp op) {
+  return {name, op, BinaryOp::count};
+}
+constexpr Names binary(std::string_view name, BinaryOp op) {
+  return {name, UnaryOp::count, op};
+}
+constexpr Names kNames[] = {
+    unary("Neg", UnaryOp::neg),
+    unary("Abs", UnaryOp::abs),
+    unary("Sqrt", UnaryOp::sqrt),
+    unary("Reciprocal", UnaryOp::reciprocal),
+    unary("Floor", UnaryOp::floor),
+    unary("Ceil", UnaryOp::ceil),
+    unary("Relu", UnaryOp::relu),
+    unary("LeakyRelu", UnaryOp::leaky_relu),
+    unary("Elu", UnaryOp::elu),
+    unary("Exp", UnaryOp::exp),
+    unary("Log", UnaryOp::log),
+    unary("Sigmoid", UnaryOp::sigmoid),
+    unary("Tanh", UnaryOp::tanh),
+    unary("Erf", UnaryOp::erf),
+    unary("HardSigmoid", UnaryOp::hard_sigmoid),
+    unary("HardSwish", UnaryOp::hard_swish),
+    unary("Swish", UnaryOp::quick_gelu),
+    unary("Softplus", UnaryOp::softplus),
+    unary("Clip", UnaryOp::clip),
+    binary("Add", BinaryOp::add),
+    binary("Sub", BinaryOp::sub),
+    binary("Mul", BinaryOp::mul),
+    binary("Div", BinaryOp::div),
+    binary("Min", BinaryOp::min),
+    binary("Max", BinaryOp::max),
+    binary("Pow", BinaryOp::pow),
+};
+
+// The kernel of one step; false if there is none.
+bool bind(const EltwiseTable& table, const ops::ElementwiseStep& s, ChainStep* to) {
+  for (const Names& n : kNames) {
+    if (n.name != s.op) continue;
+    to->a = s.a;
+    to->alpha = s.alpha;
+    to->beta = s.beta;
+    if (n.binary != BinaryOp::count) {
+      to->binary = find_binary(table, n.binary, DType::f32);
+      to->b = s.b;
+      return to->binary != nullptr;
+    }
+    const UnaryOp op = n.unary == UnaryOp::quick_gelu && s.alpha == 1.0f ? UnaryOp::silu : n.unary;
+    to->unary = table.unary[static_cast<int>(op)];
+    return to->unary != nullptr;
+  }
+  return false;
+}
+
+std::optional<Lowered> lower_steps(Lowering& l, const std::vector<ops::ElementwiseStep>& steps) {
+  const size_t inputs = l.node.inputs.size();
+  if (!l.all_inputs(DType::f32) || l.out_type() != DType::f32 || inputs > static_cast<size_t>(kMaxOperands) ||
+      steps.size() > static_cast<size_t>(kMaxChainSteps))
+    return std::nullopt;
+  auto chain = std::make_shared<Chain>();
+  chain->inputs = static_cast<int>(inputs);
+  chain->steps = static_cast<int>(steps.size());
+  chain->outputs = 1;
+  chain->output[0] = chain->inputs + chain->steps - 1;
+  for (size_t i = 0; i < steps.size(); ++i) {
+    if (!bind(eltwise_kernels(l.isa), steps[i], &chain->step[i])) return std::nullopt;
+  }
+  if (!finish_chain(chain.get())) return std::nullopt;
+  const Dims out = l.out_dims();
+  std::vector<Dims> dims;
+  for (size_t i = 0; i < inputs; ++i) dims.push_back(l.in_dims(i));
+  const std::vector<std::span<const int64_t>> shapes(dims.begin(), dims.end());
+  NdPlan plan;
+  if (!make_broadcast_plan(out, shapes, &plan)) return std::nullopt;
+  // The last step writes a block after all others read theirs: an input as large as the result may be under
+  // it.
+  int in_place = -1;
+  for (size_t i = 0; i < inputs && in_place < 0; ++i) {
+    if (element_count(dims[i]) == element_count(out) && !l.constant(i)) in_place = static_cast<int>(i);
+  }
+  return Lowered{.code = step_code([chain, plan](const StepArgs& s) {
+                   const float* in[kMaxOperands];
+                   for (int i = 0; i < chain->inputs; ++i) in[i] = s.input<float>(static_cast<size_t>(i));
+                   float* const result[] = {s.output<float>(0)};
+                   run_chain(*chain, plan, in, result, s.threads);
+                 }),
+                 .kernel = "chain_f32",
+                 .in_place = in_place};
+}
+
+std::optional<Lowered> lower_fused_elementwise(Lowering& l) {
+  return lower_steps(l, ops::parse_steps(l.attrs(), l.node.inputs.size()));
+}
+
+}  // namespace
+
+std::optional<Lowered> lower_variadic(Lowering& l, std::string_view op) {
+  const int n = static_cast<int>(l.node.inputs.size());
+  if (n == 1 && l.in_type(0) == l.out_type()) return Lowered{.kernel = "alias", .alias = 0};
+  std::vector<ops::ElementwiseStep> steps;
+  for (int i = 1; i < n; ++i) steps.push_back({std::string(op), i == 1 ? 0 : n + i - 2, i, 0, 0});
+  return lower_steps(l, steps);
+}
+
+namespace {
+
+std::optional<Lowered> lower_sum(Lowering& l) {
+  return lower_variadic(l, "Add");
+}
+
+constexpr LowerRow kRows[] = {
+    {"FusedElementwise", "skyline", lower_fused_elementwise},
+    {"Sum", "", lower_sum},
+};
+
+}  // namespace
+
+std::span<const LowerRow> chain_rows() {
+  return kRows;
+}
+
+}  // namespace skyline::lower
