@@ -29,7 +29,8 @@ Dims sizes_of(const Dims& x, bool last) {
 std::optional<ConvShape> transposed_shape(Lowering& l) {
   const Dims x = l.in_dims(0), w = l.in_dims(1), y = l.out_dims();
   if (x.size() < 3 || x.size() > 5 || element_count(y) == 0 || element_count(x) == 0) return std::nullopt;
-  if (l.attrs().text("auto_pad", "NOTSET") != "NOTSET" || l.attrs().has("output_shape")) return std::nullopt;
+  const ops::AutoPad pad = ops::parse_auto_pad(l.attrs());
+  const bool same = pad == ops::AutoPad::same_upper || pad == ops::AutoPad::same_lower;
   const size_t rank = x.size() - 2;
   ConvShape s;
   ConvProblem& p = s.problem;
@@ -46,6 +47,17 @@ std::optional<ConvShape> transposed_shape(Lowering& l) {
   p.pad_begin = spatial(Dims(pads.begin(), pads.begin() + static_cast<std::ptrdiff_t>(rank)), 0);
   p.pad_end = spatial(Dims(pads.begin() + static_cast<std::ptrdiff_t>(rank), pads.end()), 0);
   p.output_padding = spatial(l.attrs().integers("output_padding", Dims(rank, 0)), 0);
+  if (pad == ops::AutoPad::valid) p.pad_begin = p.pad_end = {0, 0, 0};
+  if (!same && l.attrs().integers("output_shape", {}).empty()) return s;
+  // The output's size is given: what is more than that is cut off, the odd element at the end for SAME_UPPER.
+  const Dims3 wanted = spatial(sizes_of(y, false), 1);
+  p.pad_begin = p.pad_end = {0, 0, 0};
+  for (size_t axis = 0; axis < 3; ++axis) {
+    const int64_t cut = p.out(static_cast<int>(axis)) - wanted[axis];
+    if (cut < 0) return std::nullopt;
+    p.pad_begin[axis] = pad == ops::AutoPad::same_upper ? cut / 2 : cut - cut / 2;
+    p.pad_end[axis] = cut - p.pad_begin[axis];
+  }
   return s;
 }
 

@@ -78,13 +78,27 @@ std::optional<Lowered> lower_swish(Lowering& l) {
   return unary(l, alpha == 1.0f ? UnaryChoice{UnaryOp::silu} : UnaryChoice{UnaryOp::quick_gelu, alpha});
 }
 
+// Bounds that are known only when the step runs.
+std::optional<Lowered> clip_to_inputs(Lowering& l) {
+  const UnaryFn fn = eltwise_kernels(l.isa).unary[static_cast<int>(UnaryOp::clip)];
+  const int64_t n = count(l.out_dims());
+  const bool low = l.has(1), high = l.has(2);
+  return Lowered{.code = step_code([=](const StepArgs& s) {
+                   constexpr float kInf = std::numeric_limits<float>::infinity();
+                   run_unary(fn, s.input<float>(0), s.output<float>(0), n, low ? *s.input<float>(1) : -kInf,
+                             high ? *s.input<float>(2) : kInf, s.threads);
+                 }),
+                 .kernel = "clip_f32"};
+}
+
 std::optional<Lowered> lower_clip(Lowering& l) {
   if (l.in_type(0) != DType::f32) return std::nullopt;
   float bounds[2] = {-std::numeric_limits<float>::infinity(), std::numeric_limits<float>::infinity()};
   for (size_t i = 1; i <= 2; ++i) {
     if (!l.has(i)) continue;
+    if (l.in_type(i) != DType::f32 || element_count(l.in_dims(i)) != 1) return std::nullopt;
     const Tensor* t = l.constant(i);
-    if (!t || t->size() != 1) return std::nullopt;
+    if (!t) return clip_to_inputs(l);
     bounds[i - 1] = *t->data<float>();
   }
   if (std::isnan(bounds[0]) || std::isnan(bounds[1])) return std::nullopt;

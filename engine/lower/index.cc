@@ -173,7 +173,7 @@ std::optional<Lowered> lower_scatter_elements(Lowering& l) {
 struct TuplePlan {
   int64_t tuples = 1, per_batch = 1, batch_stride = 0, depth = 0;
   size_t slice = 1;  // bytes
-  std::array<int64_t, kMaxRank> dims{}, strides{};
+  std::array<int64_t, kernels::kMaxRank> dims{}, strides{};
 
   // The offset in elements that tuple t names, or -1.
   int64_t offset(int64_t t, Indices index) const noexcept {
@@ -191,7 +191,7 @@ std::optional<TuplePlan> tuple_plan(const Dims& x, const Dims& index, int64_t ba
   TuplePlan p;
   p.depth = index.back();
   const auto rank = static_cast<int64_t>(x.size());
-  if (p.depth < 1 || p.depth > kMaxRank || batch + p.depth > rank ||
+  if (p.depth < 1 || p.depth > kernels::kMaxRank || batch + p.depth > rank ||
       batch >= static_cast<int64_t>(index.size()))
     return std::nullopt;
   const Dims strides = row_major_strides(x);

@@ -227,9 +227,13 @@ std::optional<Lowered> lower_pad(Lowering& l) {
     const auto axis = static_cast<size_t>(ops::normalize_axis(axes[i], static_cast<int>(x.size())));
     const int64_t begin = (*pads)[i], end = (*pads)[axes.size() + i];
     if (begin == 0 && end == 0) continue;
+    // What negative pads cut off is gone before the rest is reflected or repeated.
+    const int64_t low = std::max<int64_t>(0, -begin), kept = x[axis] - low - std::max<int64_t>(0, -end);
+    if (kept < 1) return std::nullopt;
     std::vector<int32_t>& map = (*maps)[axis];
     map.resize(static_cast<size_t>(y[axis]));
-    make_pad_map(mode, x[axis], begin, end, map.data());
+    make_pad_map(mode, kept, std::max<int64_t>(0, begin), std::max<int64_t>(0, end), map.data());
+    for (int32_t& i : map) i = i < 0 ? i : i + static_cast<int32_t>(low);
     plan.map[axis] = map.data();
   }
   const size_t bytes = size_of(l.in_type(0));

@@ -92,7 +92,7 @@ std::vector<GateFn> parse_functions(const Attrs& a, Cell cell, int64_t direction
                                    : cell == Cell::gru ? std::vector<std::string>{"Sigmoid", "Tanh"}
                                                        : std::vector<std::string>{"Sigmoid", "Tanh", "Tanh"};
   const size_t each = usual.size();
-  if (directions == 2) usual.insert(usual.end(), usual.begin(), usual.begin() + static_cast<int64_t>(each));
+  for (size_t i = 0; directions == 2 && i < each; ++i) usual.push_back(std::string(usual[i]));
   std::vector<std::string> names = a.texts("activations", usual);
   if (names.empty()) names = usual;
   if (names.size() != each * static_cast<size_t>(directions)) {

@@ -30,7 +30,10 @@ struct QuantParams {
   float scale = 1;
   int32_t zero = 0;
 };
-// params of the QLinear binary SpanFns: y = quantize(op(dequantize(a), dequantize(b))).
+// params of the QLinear binary SpanFns: y = quantize(op(dequantize(a), dequantize(b))), computed as ONNX
+// Runtime does. add: saturate(round(b * rb + (a * ra + (y0 - (ra * a0 + rb * b0))))) with ra = scale_a /
+// scale_y, rb likewise, each
+// + after a * fused with it. mul: saturate(round((a - a0) * (b - b0) * (scale_a * scale_b / scale_y) + y0)).
 struct QBinaryParams {
   QuantParams a, b, y;
 };

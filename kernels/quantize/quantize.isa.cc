@@ -148,28 +148,43 @@ void requantize(const int32_t* a, void* q, const float* multiplier, bool per_cha
   });
 }
 
-struct Affine {
-  F32 scale;
-  I32 zero;
-  explicit Affine(const QuantParams& p) noexcept : scale(p.scale), zero(p.zero) {}
-  F32 real(I32 q) const noexcept { return xsimd::to_float(q - zero) * scale; }
-};
+// a * b + c, rounded once even where the ISA has no such instruction: the integers are the same everywhere.
+inline F32 fused(F32 a, F32 b, F32 c) noexcept {
+#if defined(SKYLINE_ARCH_sse2)
+  alignas(64) float x[kLanes], y[kLanes], z[kLanes];
+  a.store_aligned(x);
+  b.store_aligned(y);
+  c.store_aligned(z);
+  for (int i = 0; i < kLanes; ++i) z[i] = fmaf(x[i], y[i], z[i]);
+  return F32::load_aligned(z);
+#else
+  return mul_add(a, b, c);
+#endif
+}
 
 template <class T, bool Add>
 void binary(const void* a, const void* b, void* y, int64_t n, int step_a, int step_b,
             const void* params) noexcept {
   const QBinaryParams& p = *static_cast<const QBinaryParams*>(params);
-  const Affine pa(p.a), pb(p.b), py(p.y);
   const T *u = static_cast<const T*>(a), *v = static_cast<const T*>(b);
   T* out = static_cast<T*>(y);
-  const F32 zero = xsimd::to_float(py.zero);
   if (n <= 0) return;
-  const F32 u0 = pa.real(I32(u[0])), v0 = pb.real(I32(v[0]));
+  const float zero_a = static_cast<float>(p.a.zero), zero_b = static_cast<float>(p.b.zero),
+              zero_y = static_cast<float>(p.y.zero);
+  const float ra = p.a.scale / p.y.scale, rb = p.b.scale / p.y.scale;
+  const F32 fixed(zero_y - (ra * zero_a + rb * zero_b));
+  const F32 ratio(p.a.scale * p.b.scale / p.y.scale);
+  const F32 u0(static_cast<float>(u[0])), v0(static_cast<float>(v[0]));
   for_vectors(n, [&](int64_t i, int64_t count) noexcept {
-    const F32 left = step_a ? pa.real(get_wide(u + i, count)) : u0;
-    const F32 right = step_b ? pb.real(get_wide(v + i, count)) : v0;
-    const F32 r = Add ? left + right : left * right;
-    put_narrow(out + i, saturate<T>(r / py.scale, zero, py.zero), count);
+    const F32 left = step_a ? xsimd::to_float(get_wide(u + i, count)) : u0;
+    const F32 right = step_b ? xsimd::to_float(get_wide(v + i, count)) : v0;
+    F32 r;
+    if constexpr (Add) {
+      r = fused(right, F32(rb), fused(left, F32(ra), fixed));
+    } else {  // the product is exact: under 18 bits
+      r = (left - F32(zero_a)) * (right - F32(zero_b)) * ratio + F32(zero_y);
+    }
+    put_narrow(out + i, saturate<T>(r, F32(0.0f), I32(0)), count);
   });
 }
 

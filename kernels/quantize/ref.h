@@ -28,4 +28,14 @@ T requantize(int32_t a, float multiplier, int32_t zero) {
   return saturate<T>(std::nearbyint(static_cast<float>(a) * multiplier), zero);
 }
 
+template <class T>
+T qlinear(bool add, T a, T b, const QBinaryParams& p) {
+  const float za = static_cast<float>(p.a.zero), zb = static_cast<float>(p.b.zero),
+              zy = static_cast<float>(p.y.zero), u = static_cast<float>(a), v = static_cast<float>(b);
+  const float ra = p.a.scale / p.y.scale, rb = p.b.scale / p.y.scale;
+  const float sum = std::fma(v, rb, std::fma(u, ra, zy - (ra * za + rb * zb)));
+  const float product = (u - za) * (v - zb) * (p.a.scale * p.b.scale / p.y.scale) + zy;
+  return saturate<T>(std::nearbyint(add ? sum : product), 0);
+}
+
 }  // namespace skyline::kernels::ref

@@ -106,7 +106,7 @@ inline void check_close(const Tensor& got, const Tensor& want, float tolerance) 
     return;
   }
   const auto a = got.span<float>(), b = want.span<float>();
-  float scale = 1e-3f, worst = 0;
+  float scale = 0.01f, worst = 0;
   for (float v : b) {
     if (std::isfinite(v)) scale = std::max(scale, std::fabs(v));
   }
