@@ -213,20 +213,33 @@ std::optional<Lowered> lower_batch_norm(Lowering& l) {
   if (!l.all_inputs(DType::f32) || l.attrs().integer("training_mode", 0) || x.size() < 2 ||
       element_count(x) == 0)
     return std::nullopt;
+  bool constant = true;
   for (size_t i = 1; i <= 4; ++i) {
-    if (!l.constant(i) || l.in_dims(i) != Dims{x[1]}) return std::nullopt;
+    constant = constant && l.constant(i);
+    if (l.in_dims(i) != Dims{x[1]}) return std::nullopt;
   }
   const NormTable& table = norm_kernels(l.isa);
   const int64_t channels = x[1], inner = element_count(x) / (x[0] * x[1]), outer = x[0];
-  std::vector<float> scale(static_cast<size_t>(channels)), shift(scale.size());
-  fold_batch_norm(l.constant(1)->data<float>(), l.constant(2)->data<float>(), l.constant(3)->data<float>(),
-                  l.constant(4)->data<float>(), l.attrs().real("epsilon", 1e-5f), channels, scale.data(),
-                  shift.data());
+  const float eps = l.attrs().real("epsilon", 1e-5f);
+  std::vector<float> folded;  // scale, then shift; empty: they are folded at every run
+  if (constant) {
+    folded.resize(2 * static_cast<size_t>(channels));
+    const auto of = [&](size_t i) { return l.constant(i)->data<float>(); };
+    fold_batch_norm(of(1), of(2), of(3), of(4), eps, channels, folded.data(), folded.data() + channels);
+  }
   return Lowered{.code = step_code([=, &table](const StepArgs& s) {
-                   table.scale_shift(s.input<float>(0), scale.data(), shift.data(), s.output<float>(0), outer,
+                   const float* scale = folded.data();
+                   if (folded.empty()) {
+                     auto* now = reinterpret_cast<float*>(s.workspace);
+                     fold_batch_norm(s.input<float>(1), s.input<float>(2), s.input<float>(3),
+                                     s.input<float>(4), eps, channels, now, now + channels);
+                     scale = now;
+                   }
+                   table.scale_shift(s.input<float>(0), scale, scale + channels, s.output<float>(0), outer,
                                      channels, inner, false, s.threads);
                  }),
                  .kernel = "scale_shift_f32",
+                 .workspace = constant ? 0 : 2 * static_cast<size_t>(channels) * 4,
                  .in_place = 0};
 }
 

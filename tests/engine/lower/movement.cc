@@ -283,9 +283,11 @@ TEST_CASE("normalisations") {
       {.op = "InstanceNormalization",
        .operands = {input(random.f32({2, 3, 17})), constant(random.f32({3})), constant(random.f32({3}))},
        .tolerance = 1e-5f});
-  check_sweep(
-      {.op = "BatchNormalization",
-       .operands = {input(random.f32({2, 5, 3, 7})), constant(random.f32({5})), constant(random.f32({5})),
-                    constant(random.f32({5})), constant(random.f32({5}, 0.1f, 2))},
-       .tolerance = 1e-5f});
+  for (bool fixed : {true, false}) {
+    const auto vector = [&](float low, float high) { return Operand{random.f32({5}, low, high), fixed}; };
+    check_sweep({.op = "BatchNormalization",
+                 .operands = {input(random.f32({2, 5, 3, 7})), vector(-2, 2), vector(-2, 2), vector(-2, 2),
+                              constant(random.f32({5}, 0.1f, 2))},
+                 .tolerance = 1e-5f});
+  }
 }
