@@ -96,8 +96,31 @@ void columns(const float* x, float* y, int64_t n, int64_t inner, int64_t count, 
   }
 }
 
+// Short rows, kLanes of them side by side: a row alone would leave most lanes of every vector empty.
+constexpr int64_t kShort = 2 * kLanes;
+void short_rows(const float* x, float* y, int64_t rows, int64_t n, bool log) noexcept {
+  alignas(64) float block[kShort * kLanes];
+  for (int64_t r = 0; r < rows; r += kLanes, x += n * kLanes, y += n * kLanes) {
+    const int64_t count = rows - r < kLanes ? rows - r : kLanes;
+    for (int64_t k = 0; k < kLanes; ++k) {
+      const float* from = x + (k < count ? k : 0) * n;
+      for (int64_t i = 0; i < n; ++i) block[i * kLanes + k] = from[i];
+    }
+    columns(block, block, n, kLanes, kLanes, log);
+    for (int64_t k = 0; k < count; ++k) {
+      for (int64_t i = 0; i < n; ++i) y[k * n + i] = block[i * kLanes + k];
+    }
+  }
+}
+
 void run(const float* x, float* y, int64_t outer, int64_t n, int64_t inner, bool log, int threads) noexcept {
   if (n <= 0) return;
+  if (inner == 1 && n <= kShort && outer > 1) {
+    parallel_for(threads, outer, kGrain / n + 1, [&](int64_t begin, int64_t end) noexcept {
+      short_rows(x + begin * n, y + begin * n, end - begin, n, log);
+    });
+    return;
+  }
   if (inner == 1) {
     parallel_for(threads, outer, kGrain / n + 1, [&](int64_t begin, int64_t end) noexcept {
       for (int64_t o = begin; o < end; ++o) row(x + o * n, y + o * n, n, log);
