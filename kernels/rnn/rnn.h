@@ -28,7 +28,7 @@ struct LstmStep {
   const float* peephole = nullptr;  // [3 * hidden] in the order i, o, f; may be null
   int64_t rows = 0, hidden = 0;
   int64_t gates_stride = 0, c_prev_stride = 0, c_stride = 0, h_stride = 0;  // 0: dense
-  float clip = 0;             // > 0: gates are clamped to [-clip, clip] before activation
+  float clip = 0;             // > 0: what is activated, the cell too, is clamped to [-clip, clip] before
   bool input_forget = false;  // f = 1 - i
   RnnActivation f, g, hh;
 };

@@ -72,7 +72,7 @@ void lstm_row_default(const LstmStep& s, const LstmRow& row, const Clip& clip) n
     const F32 c = xsimd::fma(f, previous, i * g);
     if (s.peephole) o = xsimd::fma(get(s.peephole + n + k, count), c, o);
     put(row.c + k, c, count);
-    put(row.h + k, vec::sigmoid(clip(o)) * vec::tanh(c), count);
+    put(row.h + k, vec::sigmoid(clip(o)) * vec::tanh(clip(c)), count);
   });
 }
 
@@ -99,7 +99,10 @@ void lstm_row_any(const LstmStep& s, const LstmRow& row, const Clip& clip) noexc
   });
   clip_span(o, n, clip);
   activate(s.f, Default::sigmoid, o, o, n);
-  activate(s.hh, Default::tanh, row.c, row.h, n);
+  for_vectors(n, [&](int64_t k, int64_t count) noexcept {
+    put(row.h + k, clip(get(row.c + k, count)), count);
+  });
+  activate(s.hh, Default::tanh, row.h, row.h, n);
   for_vectors(n, [&](int64_t k, int64_t count) noexcept {
     put(row.h + k, get(row.h + k, count) * get(o + k, count), count);
   });
