@@ -37,9 +37,9 @@ extern const Pass kRecogniseSoftmax;     // with its maximum taken off
 extern const Pass kFoldNormScale;        // constants after a normalization into its scale and bias
 
 // Fusion.
-extern const Pass kFuseMatMul;      // a transposed factor, a product with a number
-extern const Pass kFuseResidual;    // contraction + tensor of its shape
-extern const Pass kFuseActivation;  // activation of a contraction
+extern const Pass kFuseMatMul;       // a transposed factor, a product with a number
+extern const Pass kFuseResidual;     // contraction + tensor of its shape
+extern const Pass kFuseActivation;   // activation of a contraction
 extern const Pass kFuseElementwise;  // chains and trees of elementwise operators
 
 // Data movement.

@@ -99,9 +99,8 @@ void lstm_row_any(const LstmStep& s, const LstmRow& row, const Clip& clip) noexc
   });
   clip_span(o, n, clip);
   activate(s.f, Default::sigmoid, o, o, n);
-  for_vectors(n, [&](int64_t k, int64_t count) noexcept {
-    put(row.h + k, clip(get(row.c + k, count)), count);
-  });
+  for_vectors(n,
+              [&](int64_t k, int64_t count) noexcept { put(row.h + k, clip(get(row.c + k, count)), count); });
   activate(s.hh, Default::tanh, row.h, row.h, n);
   for_vectors(n, [&](int64_t k, int64_t count) noexcept {
     put(row.h + k, get(row.h + k, count) * get(o + k, count), count);
