@@ -21,7 +21,8 @@ std::vector<Value> read_data_set(const std::string& folder, const std::string& s
 std::vector<Value> make_inputs(const std::vector<ValueDescription>& ports, int64_t batch, uint64_t seed,
                                const std::map<std::string, int64_t>& dims);
 
-// The rows of the first axis repeated, or cut, to `batch` where the model leaves it open. Error{input} if it does not.
+// The rows of the first axis repeated, or cut, to `batch` where the model leaves it open. Error{input} if it
+// does not.
 std::vector<Value> with_batch(std::vector<Value> inputs, const std::vector<ValueDescription>& ports,
                               int64_t batch);
 

@@ -61,7 +61,7 @@ Tensor read_npy(const std::string& path) {
 
 Tensor parse_npy(std::string_view file, const std::string& path) {
   if (file.size() < 10 || std::memcmp(file.data(), "\x93NUMPY", 6) != 0) bad(path, "wrong magic");
-  const int major = file[6];
+  const int major = static_cast<unsigned char>(file[6]);
   if (major < 1 || major > 3) bad(path, "format version " + std::to_string(major));
   size_t length = 0, start = 0;
   if (major == 1) {

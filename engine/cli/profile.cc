@@ -29,6 +29,7 @@ Profile median_profile(const std::vector<Profile>& runs) {
   double at = 0;
   for (size_t i = 0; i < out.size(); ++i) {
     std::vector<double> d;
+    d.reserve(runs.size());
     for (const Profile& p : runs) d.push_back(p[i].duration_us);
     std::nth_element(d.begin(), d.begin() + static_cast<std::ptrdiff_t>(d.size() / 2), d.end());
     out[i].duration_us = d[d.size() / 2];

@@ -74,9 +74,12 @@ Value parse_value(std::span<const char> bytes, const Fact& expected) {
   try {
     const DType t = expected.dtype;
     switch (expected.kind) {
-      case Fact::Kind::tensor: return parse_as<TensorProto>(bytes, Message::tensor, t);
-      case Fact::Kind::sequence: return parse_as<SequenceProto>(bytes, Message::sequence, t);
-      case Fact::Kind::optional: return parse_as<OptionalProto>(bytes, Message::optional, t);
+      case Fact::Kind::tensor:
+        return parse_as<TensorProto>(bytes, Message::tensor, t);
+      case Fact::Kind::sequence:
+        return parse_as<SequenceProto>(bytes, Message::sequence, t);
+      case Fact::Kind::optional:
+        return parse_as<OptionalProto>(bytes, Message::optional, t);
     }
     return {};
   } catch (const Error& e) {

@@ -1,8 +1,7 @@
-#include "graph/ops/activation.h"
-
 #include <array>
 #include <string_view>
 
+#include "graph/ops/activation.h"
 #include "graph/ops/numeric.h"
 
 namespace skyline::ops {

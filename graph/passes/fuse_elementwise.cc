@@ -44,6 +44,7 @@ std::optional<Program> single(const Graph& g, const Node& n) {
 
 // Nothing unless every operand is a static f32 tensor of few dims.
 std::optional<Program> program_of(const Graph& g, const Node& n) {
+  if (n.outputs.size() != 1) return std::nullopt;
   for (ValueId v : n.inputs) {
     if (v == kNoValue) continue;
     const Fact& f = g.fact(v);

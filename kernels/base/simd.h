@@ -28,7 +28,8 @@ using F32 = xsimd::batch<float, Arch>;
 using I32 = xsimd::batch<int32_t, Arch>;
 constexpr int kLanes = static_cast<int>(F32::size);
 
-// a * b + c, fused where the level has FMA (all but sse2). xsimd 8.1 lacks it for AVX-512 and would multiply, then add.
+// a * b + c, fused where the level has FMA (all but sse2). xsimd 8.1 lacks it for AVX-512 and would multiply,
+// then add.
 inline F32 mul_add(F32 a, F32 b, F32 c) {
 #if defined(SKYLINE_ARCH_avx512)
   return _mm512_fmadd_ps(a, b, c);

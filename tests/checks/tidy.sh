@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# clang-tidy on the sources that the last commits changed, at most 24 of them: those since SKYLINE_TIDY_BASE (default: eight
+# clang-tidy on the sources that the last commits changed, at most 16 of them: those since SKYLINE_TIDY_BASE (default: eight
 # commits ago).
 set -uo pipefail
 build=${1:-build/release}
@@ -11,5 +11,5 @@ files=()
 for f in "${changed[@]}"; do
   grep -qF "/$f\"" "$build/compile_commands.json" && files+=("$f")
 done
-echo "clang-tidy: ${#files[@]} changed sources since ${base:0:8}, checking at most 24" >&2
-printf '%s\0' "${files[@]:0:24}" | xargs -0 -r -n 4 -P 2 clang-tidy --quiet -p "$build" 2>/dev/null
+echo "clang-tidy: ${#files[@]} changed sources since ${base:0:8}, checking at most 16" >&2
+printf '%s\0' "${files[@]:0:16}" | xargs -0 -r -n 4 -P 2 clang-tidy --quiet -p "$build" 2>/dev/null
