@@ -58,6 +58,15 @@ TEST_CASE("fuse-elementwise: what must stay") {
   }
 }
 
+TEST_CASE("fuse-elementwise: a node whose first output is omitted") {
+  Build b;
+  const ValueId w = b.weights({1, 4, 2}), r = b.weights({1, 4, 4}), state = b.g.add_value("state");
+  b.g.add_node(op("RNN"), "n", {b.input({3, 1, 2}), w, r}, {kNoValue, state});
+  infer_graph(b.g);
+  b.output(state);
+  CHECK(after(b) == Counts{{"RNN", 1}});
+}
+
 TEST_CASE("fuse-elementwise: long chains and many operands are split") {
   Build b;
   ValueId v = b.input({3});
