@@ -70,8 +70,10 @@ std::shared_ptr<const Plan> Executable::compile(std::span<const Value> inputs) c
     run_passes(g, target_passes(), options);
     run_passes(g, final_passes(), options);
   }
-  return std::make_shared<const Plan>(
+  auto plan = std::make_shared<Plan>(
       std::move(g), PlanOptions{session_.isa, o.threads, o.max_tensor_bytes, o.optimize}, session_.cache);
+  plan->bodies = std::make_shared<BodyCache>();
+  return plan;
 }
 
 std::shared_ptr<Executable::Entry> Executable::entry_for(std::span<const Value> inputs, bool must) {
@@ -110,7 +112,7 @@ std::shared_ptr<const Plan> Executable::plan_for(std::span<const Value> inputs) 
   return entry_for(inputs, true)->plan;
 }
 
-EvalLimits Executable::limits(const RunOptions& options) {
+EvalLimits Executable::limits(const RunOptions& options, const Plan* plan) {
   EvalLimits l;
   l.max_bytes = session_.options.max_tensor_bytes;
   if (options.deadline || options.cancel) {
@@ -122,23 +124,24 @@ EvalLimits Executable::limits(const RunOptions& options) {
       }
     };
   }
-  l.run_body = [this, options](const Graph& body, std::span<const Value> in) {
-    return run_nested(body, in, options);
+  BodyCache* cache = plan ? plan->bodies.get() : &bodies_;
+  l.run_body = [this, options, cache](const Graph& body, std::span<const Value> in) {
+    return run_nested(*cache, body, in, options);
   };
   return l;
 }
 
-std::vector<Value> Executable::run_nested(const Graph& body, std::span<const Value> inputs,
+std::vector<Value> Executable::run_nested(BodyCache& cache, const Graph& body, std::span<const Value> inputs,
                                           const RunOptions& options) {
   Executable* nested = nullptr;
   {
-    const std::shared_lock lock(mutex_);
-    const auto it = bodies_.find(&body);
-    if (it != bodies_.end()) nested = it->second.get();
+    const std::shared_lock lock(cache.mutex);
+    const auto it = cache.entries.find(&body);
+    if (it != cache.entries.end()) nested = it->second.get();
   }
   if (!nested) {
-    const std::unique_lock lock(mutex_);
-    auto& place = bodies_[&body];
+    const std::unique_lock lock(cache.mutex);
+    auto& place = cache.entries[&body];
     if (!place) place = std::make_unique<Executable>(body, session_, true);
     nested = place.get();
   }
@@ -148,7 +151,7 @@ std::vector<Value> Executable::run_nested(const Graph& body, std::span<const Val
 std::vector<Value> Executable::run(std::span<const Value> inputs, const RunOptions& options,
                                    Profile* profile) {
   const std::shared_ptr<Entry> entry = entry_for(inputs, !body_);
-  if (!entry) return interpret(base_, inputs, limits(options));
+  if (!entry) return interpret(base_, inputs, limits(options, nullptr));
   std::unique_ptr<RunState> state;
   {
     const std::lock_guard lock(entry->mutex);
@@ -161,9 +164,10 @@ std::vector<Value> Executable::run(std::span<const Value> inputs, const RunOptio
   if (!state) state = plan.make_state();
   plan.bind_inputs(*state, inputs);
   plan.make_outputs(*state);
-  plan.execute(*state,
-               plan.needs_limits() || options.deadline || options.cancel ? limits(options) : EvalLimits{},
-               profile);
+  plan.execute(
+      *state,
+      plan.needs_limits() || options.deadline || options.cancel ? limits(options, &plan) : EvalLimits{},
+      profile);
   std::vector<Value> out = std::move(state->outputs);
   state->outputs.clear();
   state->outputs.resize(out.size());

@@ -18,6 +18,14 @@ struct SessionState {
   PackCache cache;
 };
 
+class Executable;
+
+// Executables of the bodies of one graph, by address: whoever owns the graph owns this.
+struct BodyCache {
+  std::shared_mutex mutex;
+  std::unordered_map<const Graph*, std::unique_ptr<Executable>> entries;
+};
+
 class Executable {
  public:
   // body: of If, Loop or Scan. It specialises a shape only when it meets it for the second time, since a loop
@@ -28,7 +36,8 @@ class Executable {
                          Profile* profile = nullptr);
   // The plan for the shapes of these inputs, compiled if need be.
   std::shared_ptr<const Plan> plan_for(std::span<const Value> inputs);
-  EvalLimits limits(const RunOptions& options);
+  // For a run of `plan`, or for interpreting if it is null.
+  EvalLimits limits(const RunOptions& options, const Plan* plan);
   const Graph& graph() const { return base_; }
 
  private:
@@ -50,14 +59,15 @@ class Executable {
   static Key key_of(std::span<const Value> inputs);
   std::shared_ptr<Entry> entry_for(std::span<const Value> inputs, bool compile);
   std::shared_ptr<const Plan> compile(std::span<const Value> inputs) const;
-  std::vector<Value> run_nested(const Graph& body, std::span<const Value> inputs, const RunOptions& options);
+  std::vector<Value> run_nested(BodyCache& cache, const Graph& body, std::span<const Value> inputs,
+                                const RunOptions& options);
 
   SessionState& session_;
   Graph base_;
   bool body_;
   std::shared_mutex mutex_;
   std::unordered_map<Key, std::shared_ptr<Entry>, KeyHash> entries_;
-  std::unordered_map<const Graph*, std::unique_ptr<Executable>> bodies_;
+  BodyCache bodies_;  // of base_
   std::atomic<uint64_t> clock_{0};
 };
 

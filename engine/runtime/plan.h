@@ -46,6 +46,7 @@ struct PlanOptions {
 };
 
 struct RunState;
+struct BodyCache;  // engine/runtime/executable.h
 
 class Plan {
  public:
@@ -54,6 +55,8 @@ class Plan {
   Plan(Graph g, const PlanOptions& options, PackCache& cache);
 
   const Graph& graph() const { return graph_; }
+  // What runs the bodies of this plan's graph; they live no longer than the plan does.
+  std::shared_ptr<BodyCache> bodies;
   std::unique_ptr<RunState> make_state() const;
   // Makes `inputs` those of the next run; they must fit the plan and stay alive through it.
   void bind_inputs(RunState& s, std::span<const Value> inputs) const;

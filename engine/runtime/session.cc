@@ -226,7 +226,8 @@ void Context::set_input(size_t i, const Tensor& t) {
 
 void Context::run(const RunOptions& options) {
   const bool plain = !impl_->plan->needs_limits() && !options.deadline && !options.cancel;
-  impl_->plan->execute(*impl_->state, plain ? EvalLimits{} : impl_->session->executable->limits(options),
+  impl_->plan->execute(*impl_->state,
+                       plain ? EvalLimits{} : impl_->session->executable->limits(options, impl_->plan.get()),
                        nullptr);
 }
 
