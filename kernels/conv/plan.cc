@@ -148,7 +148,7 @@ void plan_weights(ConvPlan& plan) {
 }
 
 const GemmKernel* choose_kernel(const ConvProblem& p, IsaSet isa) {
-  GemmProblem g{.a = p.a, .b = p.b, .c = p.c};
+  GemmProblem g{.n = p.oc / p.groups, .a = p.a, .b = p.b, .c = p.c};
   return gemm_plan(g, isa).kernel;  // throws if there is none for the types
 }
 

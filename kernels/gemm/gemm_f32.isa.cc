@@ -178,7 +178,27 @@ void run(const GemmTile& t) noexcept {
   kTable.fn[t.m - 1][(t.n - 1) / kLanes](t);
 }
 
+#if defined(SKYLINE_ARCH_avx512)
+// One vector of columns: 12 rows would need more pointers than there are registers, and reloading them takes
+// the load ports that the broadcasts need. 8 accumulators just cover the latency of two FMA ports.
+constexpr int kNarrowMr = 8;
+void run_narrow(const GemmTile& t) noexcept {
+  kTable.fn[t.m - 1][0](t);
+}
+#endif
+
 }  // namespace
+
+#if defined(SKYLINE_ARCH_avx512)
+constinit const GemmKernel SKYLINE_TAGGED(gemm_f32_narrow) = {
+    {.name = "gemm_f32_avx512_8x16", .op = "gemm", .needs = kNeeds, .weights = DType::f32, .acc = DType::f32},
+    run_narrow,
+    kNarrowMr,
+    kLanes,
+    kLanes,
+    1,
+    kLanes};
+#endif
 
 constinit const GemmKernel SKYLINE_TAGGED(gemm_f32) = {
     {.name = kName, .op = "gemm", .needs = kNeeds, .weights = DType::f32, .acc = DType::f32},

@@ -33,7 +33,8 @@ const GemmKernel* choose(const GemmProblem& p, IsaSet isa) {
   const bool f32 = p.a == DType::f32 && p.b == DType::f32 && p.c == DType::f32;
   const bool bytes = is_byte(p.a) && is_byte(p.b) && (is_byte(p.c) || p.c == DType::i32 || p.c == DType::f32);
   const DType in = f32 ? DType::f32 : bytes ? DType::i16 : DType::undefined;
-  return find_kernel<GemmKernel>("gemm", isa, [&](const GemmKernel& k) { return k.in == in; });
+  return find_kernel<GemmKernel>(
+      "gemm", isa, [&](const GemmKernel& k) { return k.in == in && (k.max_n == 0 || p.n <= k.max_n); });
 }
 
 }  // namespace

@@ -39,12 +39,13 @@ struct GemmTile {
 struct GemmKernel : KernelInfo {
   void (*run)(const GemmTile&) noexcept;
   int mr, nr, lanes, kr;
+  int max_n = 0;  // made for products of at most so many columns; 0: of any number
 };
 inline constexpr int kMaxMr = 16;
 inline constexpr int64_t kStepBytes = 4;
 
 #if defined(__x86_64__)
-extern const GemmKernel gemm_f32_avx512, gemm_f32_avx2, gemm_f32_sse2;
+extern const GemmKernel gemm_f32_avx512, gemm_f32_narrow_avx512, gemm_f32_avx2, gemm_f32_sse2;
 extern const GemmKernel gemm_i16_avx512, gemm_i16_avx2, gemm_i16_sse2;
 #elif defined(__aarch64__)
 extern const GemmKernel gemm_f32_neon, gemm_i16_neon;
