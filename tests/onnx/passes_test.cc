@@ -21,7 +21,7 @@ using namespace skyline::test;
 namespace {
 
 std::string models_dir() {
-  if (const char* dir = std::getenv("SKYLINE_MODELS")) return dir;
+  if (const char* dir = std::getenv("SKYLINE_MODELS")) return std::string(dir) + "/models";
   return SKYLINE_SOURCE_DIR "/../shared/models/models";
 }
 

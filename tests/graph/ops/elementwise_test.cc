@@ -30,6 +30,7 @@ TEST_CASE("unary functions at values whose results are known") {
   CHECK(one("Gelu", 1.0f, {{"approximate", std::string("tanh")}}) == doctest::Approx(0.8411919906));
   CHECK(one("Elu", -1.0f) == doctest::Approx(-0.6321205588));
   CHECK(one("LeakyRelu", -1.0f, {{"alpha", 0.25f}}) == -0.25f);
+  CHECK(one("Softsign", -3.0f) == -0.75f);
   CHECK(one("HardSwish", 3.0f) == 3.0f);
   CHECK(one("HardSwish", -3.0f) == 0.0f);
   CHECK(std::isnan(one("Relu", kNan)));
