@@ -134,7 +134,7 @@ def random_feeds(name, ports, seed):
     for i, case in enumerate(CASES.get(name) or [[guess(port) for port in ports]]):
         generator = np.random.default_rng([seed, i, zlib.crc32(name.encode())])
         feeds = {
-            port.name: np.ascontiguousarray(fill(generator, shape, port.dtype))
+            port.name: np.asarray(fill(generator, shape, port.dtype), order="C")
             for port, (fill, shape) in zip(ports, case, strict=True)
         }
         described = [shape for _, shape in case][:3]

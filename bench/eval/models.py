@@ -46,4 +46,4 @@ def sample_feeds(folder, inputs):
     files = [folder / "test_data_set_0" / f"input_{i}.pb" for i in range(len(inputs))]
     if not all(file.exists() for file in files):
         return None
-    return {port.name: np.ascontiguousarray(read_tensor(file)) for port, file in zip(inputs, files)}
+    return {port.name: np.asarray(read_tensor(file), order="C") for port, file in zip(inputs, files)}
