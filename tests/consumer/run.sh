@@ -6,6 +6,8 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 root=$(cd "$here/../.." && pwd)
 build=$(cd "${1:?usage: run.sh BUILD_DIR}" && pwd)
 work=$root/build/consumer
+# As deep as build/release, so that the compiler cache sees the same relative paths and has most objects already.
+sub=$root/build/consumer-sub
 model=$root/tests/data/digits/model.onnx
 rm -rf "$work/prefix" "$work/find_package" "$work/pkg_config"
 cmake --install "$build" --prefix "$work/prefix" >/dev/null
@@ -29,7 +31,7 @@ cc -std=c11 -Wall -Werror "$here/pkg_config/classify.c" -o "$work/pkg_config/cla
 LD_LIBRARY_PATH=$(dirname "$pc") "$work/pkg_config/classify" "$model"
 
 echo "== add_subdirectory"
-cmake -S "$here/add_subdirectory" -B "$work/sub" -G Ninja -DCMAKE_BUILD_TYPE=Release -DSKYLINE_ROOT="$root" \
+cmake -S "$here/add_subdirectory" -B "$sub" -G Ninja -DCMAKE_BUILD_TYPE=Release -DSKYLINE_ROOT="$root" \
   -DCMAKE_CXX_COMPILER_LAUNCHER="$(command -v ccache || true)" >/dev/null
-cmake --build "$work/sub" --target classify >/dev/null
-"$work/sub/classify" "$model"
+cmake --build "$sub" --target classify >/dev/null
+"$sub/classify" "$model"
