@@ -49,8 +49,9 @@ Grid make_grid(const GemmKernel& kernel, int64_t m, int64_t n, int64_t k, int th
   double best_cost = std::numeric_limits<double>::infinity();
   for (int64_t columns = 1; columns <= std::min(usable, best.panels); ++columns) {
     const int64_t rows = std::max<int64_t>(1, std::min(usable / columns, tiles));
-    const auto my_m = static_cast<double>((tiles + rows - 1) / rows * kernel.mr);
-    const auto my_n = static_cast<double>((best.panels + columns - 1) / columns * kernel.nr);
+    const int64_t my_tiles = (tiles + rows - 1) / rows, my_panels = (best.panels + columns - 1) / columns;
+    const auto my_m = static_cast<double>(my_tiles * kernel.mr),
+               my_n = static_cast<double>(my_panels * kernel.nr);
     // Cycles per k: two vectors of multiply-adds, or 16 bytes from the outer caches.
     const double cost = my_m * my_n / (2 * kernel.lanes) + (my_m + my_n) * 4 / 16;
     if (cost < best_cost) {
