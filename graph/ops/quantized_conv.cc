@@ -253,7 +253,8 @@ void eval_qlinear_conv(EvalContext& c) {
   }
   single_zero_point(c, 2, c.in(0).dtype());
   const auto zero = static_cast<float>(single_zero_point(c, 7, t));
-  const auto [low, high] = range_of(t);
+  const auto range = range_of(t);
+  const auto low = static_cast<float>(range.low), high = static_cast<float>(range.high);
   p.x = centered(c, c.in(0), 2);
   p.w = centered(c, c.in(3), 5);
   const float* ws = w_scale.data<float>();
@@ -265,8 +266,7 @@ void eval_qlinear_conv(EvalContext& c) {
     const int64_t add = bias ? bias[m] : 0;
     for (int64_t i = 0; i < p.out_plane(); ++i) {
       const float v = static_cast<float>(sum[i] + add) * scale;
-      out[at + i] =
-          static_cast<uint8_t>(quantize(v, zero, static_cast<float>(low), static_cast<float>(high)));
+      out[at + i] = static_cast<uint8_t>(quantize(v, zero, low, high));
     }
   });
   c.out(0, y);

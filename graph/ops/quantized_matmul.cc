@@ -197,14 +197,14 @@ void eval_qlinear_matmul(EvalContext& c) {
   const PerLine b_scale = scale_lines(c, 4, s.n, matrices_of(b), "b_scale");
   const float y_scale = single_scale(c.in(6), "y_scale", false);
   const auto zero = static_cast<float>(single_zero_point(c, 7, t));
-  const auto [low, high] = range_of(t);
+  const auto range = range_of(t);
+  const auto low = static_cast<float>(range.low), high = static_cast<float>(range.high);
   uint8_t* out = static_cast<uint8_t*>(y.mutable_raw());
   for_product_rows(c, s, a, b, [&](int64_t ma, int64_t mb, int64_t i, int64_t at, const auto* sum) {
     for (int64_t j = 0; j < s.n; ++j) {
       const float scale = a_scale.at<float>(ma, i) * b_scale.at<float>(mb, j) / y_scale;
       const float v = static_cast<float>(sum[j]) * scale;
-      out[at + j] =
-          static_cast<uint8_t>(quantize(v, zero, static_cast<float>(low), static_cast<float>(high)));
+      out[at + j] = static_cast<uint8_t>(quantize(v, zero, low, high));
     }
   });
   c.out(0, y);
