@@ -15,8 +15,8 @@ for folder in "$models"/*/; do
   case $name in
     *_qdq) tolerance=(--rtol 1e9 --atol 1e9) ;;
     *_qoperator | *int8*) tolerance=(--rtol 0 --atol 0) ;;
-    # Evaluated in float64, the recorded outputs of these two are themselves off by more than the bound elsewhere asked of us:
-    # the models amplify f32 rounding (early cancellation in mlsd, 110 chained SiLUs in yolox).
+    # Both amplify f32 rounding. mlsd: evaluated in float64, 2 of its 102,400 elements miss the bound below too, so far off is
+    # the recorded f32 output. yolox: 1 of 301,665 elements misses by a factor of about 5; float64 does not.
     mlsd_320_tiny | yolox_nano) tolerance=(--rtol 1e-3 --atol 6e-5 --atol-of-scale) ;;
     *) tolerance=(--rtol 1e-3 --atol 1e-5 --atol-of-scale) ;;
   esac
