@@ -146,6 +146,10 @@ const SessionOptions& Session::options() const {
   return impl_->state.options;
 }
 
+void Session::check_inputs(std::span<const Value> inputs) const {
+  impl_->check(inputs);
+}
+
 std::vector<Value> Session::run(std::span<const Value> inputs, const RunOptions& options) const {
   impl_->check(inputs);
   return impl_->executable->run(inputs, options);

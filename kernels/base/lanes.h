@@ -179,5 +179,24 @@ inline void store_narrow(T* p, const I32& v, int64_t n) noexcept {
   return m;
 }
 
+// f(i, count) over vectors; count < kLanes in the last one.
+template <class F>
+inline void for_vectors(int64_t n, F&& f) noexcept {
+  int64_t i = 0;
+  for (; i + kLanes <= n; i += kLanes) f(i, int64_t{kLanes});
+  if (i < n) f(i, n - i);
+}
+// A whole vector or the first `count` lanes of one.
+[[maybe_unused]] inline F32 get(const float* p, int64_t count) noexcept {
+  return count == kLanes ? load(p) : load(p, count);
+}
+[[maybe_unused]] inline void put(float* p, F32 v, int64_t count) noexcept {
+  if (count == kLanes) {
+    store(p, v);
+  } else {
+    store(p, v, count);
+  }
+}
+
 }  // namespace
 }  // namespace skyline::kernels

@@ -40,23 +40,6 @@ inline float sum_of_squares(const float* x, int64_t n, float mean) noexcept {
   });
 }
 
-template <class F>
-inline void for_vectors(int64_t n, F&& f) noexcept {  // f(i, count)
-  int64_t i = 0;
-  for (; i + kLanes <= n; i += kLanes) f(i, int64_t{kLanes});
-  if (i < n) f(i, n - i);
-}
-inline F32 get(const float* p, int64_t count) noexcept {
-  return count == kLanes ? load(p) : load(p, count);
-}
-inline void put(float* p, F32 v, int64_t count) noexcept {
-  if (count == kLanes) {
-    store(p, v);
-  } else {
-    store(p, v, count);
-  }
-}
-
 // The row to normalise: x itself, or x + residual + bias written to `sum` (or to y, where there is none).
 const float* summed_row(const RowNormArgs& a, int64_t r) noexcept {
   const float* x = a.x + r * a.n;

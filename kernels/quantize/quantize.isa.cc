@@ -39,23 +39,6 @@ inline I32 saturate(F32 v, F32 zero, I32 zero_int) noexcept {
   return round_i32(xsimd::min(v, hi)) + zero_int;
 }
 
-// f(i, count) over vectors; count < kLanes in the last one.
-template <class F>
-inline void for_vectors(int64_t n, F&& f) noexcept {
-  int64_t i = 0;
-  for (; i + kLanes <= n; i += kLanes) f(i, int64_t{kLanes});
-  if (i < n) f(i, n - i);
-}
-inline F32 get(const float* p, int64_t count) noexcept {
-  return count == kLanes ? load(p) : load(p, count);
-}
-inline void put(float* p, F32 v, int64_t count) noexcept {
-  if (count == kLanes) {
-    store(p, v);
-  } else {
-    store(p, v, count);
-  }
-}
 template <class T>
 inline I32 get_wide(const T* p, int64_t count) noexcept {
   return count == kLanes ? load_wide(p) : load_wide(p, count);

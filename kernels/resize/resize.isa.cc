@@ -6,23 +6,6 @@
 namespace skyline::kernels {
 namespace {
 
-inline F32 get(const float* p, int64_t count) noexcept {
-  return count == kLanes ? load(p) : load(p, count);
-}
-inline void put(float* p, F32 v, int64_t count) noexcept {
-  if (count == kLanes) {
-    store(p, v);
-  } else {
-    store(p, v, count);
-  }
-}
-template <class F>
-inline void for_vectors(int64_t n, F&& f) noexcept {
-  int64_t i = 0;
-  for (; i + kLanes <= n; i += kLanes) f(i, int64_t{kLanes});
-  if (i < n) f(i, n - i);
-}
-
 void blend_row(const float* x, float* y, const int32_t* index, const float* weight, int taps,
                int64_t inner) noexcept {
   if (taps == 2) {

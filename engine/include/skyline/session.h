@@ -74,6 +74,8 @@ class Session {
   ValueMap run(const ValueMap& inputs, const RunOptions& options = {}) const;
   // The same by position, without the maps: inputs in the order of inputs(), outputs in that of outputs().
   std::vector<Value> run(std::span<const Value> inputs, const RunOptions& options = {}) const;
+  // Throws the Error{input} that run() would throw for inputs that are not what the model declares.
+  void check_inputs(std::span<const Value> inputs) const;
   // Runs once and says where the time went.
   std::vector<Value> run_profiled(std::span<const Value> inputs, Profile& profile) const;
 
