@@ -17,7 +17,7 @@ def parser(description):
         default=models.default_directory(),
         help="folder with models/, data/ and expected.json (default: $SKYLINE_MODELS, else ../shared/models)",
     )
-    p.add_argument("--model", nargs="+", metavar="NAME", help="only these (default: all)")
+    p.add_argument("--model", "--models", nargs="+", metavar="NAME", help="only these (default: all)")
     p.add_argument("--library", type=pathlib.Path, help="libskyline.so (default: $SKYLINE_LIBRARY, else build/)")
     p.add_argument("--timeout", type=float, default=600, metavar="S", help="per model (default 600)")
     p.add_argument("--json", action="store_true", help="one JSON object on stdout instead of the table")
@@ -31,9 +31,9 @@ def note(text):
 
 def chosen(options, available):
     """The collection and the names to work on. Says when the shared models are absent, and refuses unknown names."""
-    collection = models.Collection(options.models_dir)
+    collection = models.Collection(options.models_dir, getattr(options, "built_dir", None))
     if not collection.exists():
-        note(f"skipped: every model but digits, because {options.models_dir} has no models/ (set SKYLINE_MODELS)")
+        note(f"skipped: the shared models, because {options.models_dir} has no models/ (set SKYLINE_MODELS)")
     present = [name for name in collection.names() if name in available] if available else collection.names()
     wanted = options.model or present
     unknown = [name for name in wanted if name not in present]

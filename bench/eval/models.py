@@ -17,10 +17,12 @@ def default_directory():
 
 
 class Collection:
-    """The model `digits` of this repository and those of a directory in the layout of its MANIFEST.md."""
+    """The model `digits` of this repository, those of a directory in the layout of its MANIFEST.md, and those that
+    bench/models built, where that folder is named."""
 
-    def __init__(self, directory):
+    def __init__(self, directory, built=None):
         self.directory = pathlib.Path(directory)
+        self.built = pathlib.Path(built) if built else None
         self.data = self.directory / "data"
 
     def exists(self):
@@ -28,10 +30,14 @@ class Collection:
 
     def names(self):
         found = sorted(p.parent.name for p in self.directory.glob("models/*/model.onnx")) if self.exists() else []
-        return ["digits", *found]
+        built = sorted(p.parent.name for p in self.built.glob("*/model.onnx")) if self.built else []
+        return ["digits", *found, *(name for name in built if name not in found)]
 
     def folder(self, name):
-        return DIGITS if name == "digits" else self.directory / "models" / name
+        if name == "digits":
+            return DIGITS
+        shared = self.directory / "models" / name
+        return self.built / name if self.built and not shared.exists() else shared
 
     def path(self, name):
         return self.folder(name) / "model.onnx"

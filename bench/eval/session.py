@@ -10,6 +10,7 @@ of Port, and
 """
 
 import dataclasses
+import importlib
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,17 +30,13 @@ class EngineError(Exception):
     """The engine refused a model or an input."""
 
 
-ENGINES = ("skyline", "ort")
+# Engine -> its module. Those of bench/peers are found only by the tools there, which put that folder on the path.
+MODULES = {"skyline": "skyline_py", "ort": "ort_py", "openvino": "openvino_py", "ncnn": "ncnn_py"}
+ENGINES = ("skyline", "ort")  # that the tools of this folder use
 
 
 def open_session(engine, path, threads=1, **options):
     """Opens the model with the named engine; raises EngineUnavailable or EngineError."""
-    if engine == "skyline":
-        import skyline_py
-
-        return skyline_py.Session(path, threads=threads, **options)
-    if engine == "ort":
-        import ort_py
-
-        return ort_py.Session(path, threads=threads, **options)
-    raise ValueError(f"engine {engine!r}: expected one of {', '.join(ENGINES)}")
+    if engine not in MODULES:
+        raise ValueError(f"engine {engine!r}: expected one of {', '.join(MODULES)}")
+    return importlib.import_module(MODULES[engine]).Session(path, threads=threads, **options)

@@ -1,40 +1,50 @@
-"""Measures the speed of every model in Skyline and in ONNX Runtime, side by side.
+"""Measures speed, load time and memory of every model in Skyline and in its peers, side by side.
 
-    third_party/python/venv.sh
-    .venv/bin/python bench/peers/compare_speed.py [--model NAME...] [--threads 1 2] [--via-command]
+    ./run peers [--model NAME...] [--threads 1 2] [--engines skyline ort openvino ncnn] [--footprint] [--json]
 
-Both engines run with their default settings, from the same process, on the same inputs (test_data_set_0, else the
-first seeded case of bench/eval/inputs.py). They take turns and are never active at once: every turn opens a
-session, runs for the given time, and closes the session, because ONNX Runtime's threads spin between runs. The order
-of the turns alternates. What counts is the median of the turns' medians.
+or, where the packages are there: .venv/bin/python bench/peers/compare_speed.py. The models are those of
+$SKYLINE_MODELS and those that bench/models has built. Inputs are test_data_set_0, else the first seeded case of
+bench/eval/inputs.py.
 
-A run goes through each engine's shortest path from Python: prepared arguments through ctypes for Skyline, an IO
-binding for ONNX Runtime. Both paths cost some microseconds of Python that no model needs; nothing is subtracted.
-The column `ort.run` is the ordinary InferenceSession.run with a prepared feed, which also copies the outputs into
-numpy arrays. With --via-command our side is measured by `skyline bench` instead, without any Python.
+All engines run in one process. They take turns and are never active at once: every turn opens a session, runs for the
+given time, and closes the session, because threads of some engines spin between runs. The order of the turns
+changes. What counts is the median of the turns' medians. Every run goes through the engine's shortest path from
+Python: prepared arguments through ctypes for Skyline, an IO binding for ONNX Runtime, bound tensors for OpenVINO, an
+extractor for ncnn. These cost some microseconds of Python that no model needs; nothing is subtracted. With
+--via-command our side is measured by `skyline bench` instead, without any Python.
 
-`ratio` is ONNX Runtime's time over ours: above 1, Skyline is faster. Exit status: 0, 1 when a model failed, 2 usage.
+On f32 models an engine whose outputs differ from ONNX Runtime's (graph optimisation off) by more than a thousandth of
+their scale is excluded: a wrong answer is not a fast one. Quantized models are only timed.
+
+--footprint also measures load time and peak memory, each engine in a process of its own (footprint.py).
+--merge shows the results of several earlier runs with --json together.
+
+Ratios are the peer's time over ours: above 1, Skyline is faster. Exit status: 0, 1 when a model failed (with --check:
+or a bar of summary.py is not met), 2 usage.
 """
 
 import gc
 import json
-import math
 import os
 import pathlib
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "eval"))
+HERE = pathlib.Path(__file__).resolve().parent
+sys.path += [str(HERE), str(HERE.parent / "eval")]
 
 import command
 import inputs
 import models
+import numpy as np
+import summary
 from compare_ort import read_kind
-from session import EngineError, EngineUnavailable, open_session
+from session import MODULES, EngineError, EngineUnavailable, open_session
 
-TINY_MS = 1.0  # below this in ONNX Runtime on one thread, a model counts as tiny
+LARGEST_ERROR = 1e-3
 
 
 def make_feeds(folder, name, ports):
@@ -65,16 +75,19 @@ def time_runs(run, seconds, least=5):
     return {"min": at(0), "p50": at(0.5), "p90": at(0.9), "p99": at(0.99), "n": len(times)}
 
 
+def engine_options(options, engine, feeds):
+    if engine == "skyline":
+        return command.engine_options(options, engine, isa=options.isa)
+    return {} if engine == "ort" else {"shapes": {name: array.shape for name, array in feeds.items()}}
+
+
 def turn(engine, path, feeds, threads, options):
-    """One turn of one engine: name of the column -> statistics."""
+    """Statistics of one turn of one engine."""
     if engine == "skyline" and options.via_command:
-        return {"skyline": bench_command(path, threads, options)}
-    session = open_session(engine, path, threads, **command.engine_options(options, engine))
+        return bench_command(path, threads, options)
+    session = open_session(engine, path, threads, **engine_options(options, engine, feeds))
     try:
-        results = {engine: time_runs(session.prepare(feeds), options.seconds)}
-        if engine == "ort":
-            results["ort.run"] = time_runs(lambda: session.run(feeds), options.seconds / 2)
-        return results
+        return time_runs(session.prepare(feeds), options.seconds)
     finally:
         session.close()
         gc.collect()
@@ -82,103 +95,159 @@ def turn(engine, path, feeds, threads, options):
 
 def bench_command(path, threads, options):
     arguments = ["bench", str(path), "--threads", str(threads), "--duration", str(options.seconds), "--json"]
+    if options.isa:
+        arguments += ["--isa", options.isa]
     child = subprocess.run([str(options.command), *arguments], capture_output=True, text=True)
     if child.returncode != 0:
         raise EngineError(f"skyline bench: exit status {child.returncode}: {child.stderr.strip()[-300:]}")
     return json.loads(child.stdout)["latency_ms"]
 
 
+def disagreement(found, expected):
+    """The largest difference relative to the scale of its output; infinite for another shape or a NaN."""
+    worst = 0.0
+    for name, b in expected.items():
+        a, b = np.asarray(found[name]), np.asarray(b)
+        if a.size != b.size or b.dtype.kind != "f" or not b.size:
+            worst = worst if a.size == b.size else float("inf")
+            continue
+        error = np.abs(a.ravel().astype(np.float64) - b.ravel())
+        scale = float(np.abs(b).max()) or 1.0
+        worst = max(worst, float(error.max()) / scale if np.isfinite(error).all() else float("inf"))
+    return worst
+
+
+def reasons_against(options, path, feeds, kind):
+    """Engine -> why it cannot be compared on this model."""
+    reasons = {}
+    reference = open_session("ort", path, 1, optimize=False)
+    expected = reference.run(feeds)
+    reference.close()
+    for engine in options.engines:
+        if engine == "ncnn" and kind != "f32":
+            reasons[engine] = "quantized"
+            continue
+        try:
+            session = open_session(engine, path, options.threads[0], **engine_options(options, engine, feeds))
+            error = disagreement(session.run(feeds), expected)
+            session.close()
+        except Exception as failure:  # what a peer cannot run is no reason to stop
+            reasons[engine] = (str(failure).splitlines() or [repr(failure)])[0][:200]
+            continue
+        if kind == "f32" and not error <= LARGEST_ERROR:
+            reasons[engine] = f"its outputs differ by {error:.1e} of their scale"
+    if "skyline" in reasons:
+        raise EngineError(reasons["skyline"])
+    return reasons
+
+
+def footprints(options, path, feeds, engines):
+    """Medians over the rounds, the engines in turn."""
+    found = {engine: [] for engine in engines}
+    with tempfile.NamedTemporaryFile(suffix=".npz") as file:
+        np.savez(file.name, **feeds)
+        base = [sys.executable, str(HERE / "footprint.py"), "--path", str(path), "--feeds", file.name]
+        if options.library:
+            base += ["--library", str(options.library)]
+        for _ in range(options.rounds):
+            for engine in engines:
+                command_line = [*base, "--engine", engine, "--threads", str(options.threads[0])]
+                child = subprocess.run(command_line, capture_output=True, text=True, timeout=options.timeout)
+                if child.returncode == 0:
+                    found[engine].append(json.loads(child.stdout.splitlines()[-1]))
+    return {
+        engine: {field: statistics.median(row[field] for row in rows) for field in rows[0]}
+        if rows
+        else {"error": "no measurement"}
+        for engine, rows in found.items()
+    }
+
+
 def measure(options, name):
     """One model at every number of threads."""
-    collection = models.Collection(options.models_dir)
+    collection = models.Collection(options.models_dir, options.built_dir)
     path = collection.path(name)
-    probe = open_session("ort", path)
+    probe = open_session("ort", path, optimize=False)
     feeds = make_feeds(collection.folder(name), name, probe.inputs)
     probe.close()
     del probe
-    gc.collect()
     results = {"kind": read_kind(path)[0], "threads": {}}
-    for threads in options.threads:
-        turns = {}
+    results["excluded"] = reasons_against(options, path, feeds, results["kind"])
+    gc.collect()
+    engines = [engine for engine in options.engines if engine not in results["excluded"]]
+    for threads in [] if options.footprint_only else options.threads:
+        turns = {engine: [] for engine in engines}
         for i in range(options.rounds):
-            order = ("skyline", "ort") if i % 2 == 0 else ("ort", "skyline")
-            for engine in order:
-                if engine in options.engines:
-                    for column, statistic in turn(engine, path, feeds, threads, options).items():
-                        turns.setdefault(column, []).append(statistic)
-        row = {column: statistics.median(t["p50"] for t in each) for column, each in turns.items()}
-        ratio = row["ort"] / row["skyline"] if "ort" in row and "skyline" in row else None
-        results["threads"][str(threads)] = {"p50_ms": row, "ratio": ratio, "turns": turns}
+            shift = i % len(engines)
+            for engine in engines[shift:] + engines[:shift]:
+                turns[engine].append(turn(engine, path, feeds, threads, options))
+        medians = {engine: statistics.median(t["p50"] for t in each) for engine, each in turns.items()}
+        results["threads"][str(threads)] = {"p50_ms": medians, "turns": turns}
+    if options.footprint or options.footprint_only:
+        results["footprint"] = footprints(options, path, feeds, engines)
     return results
 
 
-def geometric_mean(values):
-    return math.exp(statistics.fmean(map(math.log, values))) if values else None
+def merge(files):
+    """The models of several results; what a later file adds to a model is added."""
+    machine, merged = None, {}
+    for file in files:
+        content = json.loads(file.read_text())
+        machine = machine or content["machine"]
+        for name, result in content["models"].items():
+            if name not in merged or "error" in merged[name]:
+                merged[name] = result
+            elif "error" not in result:
+                merged[name]["threads"] |= result["threads"]
+                merged[name].setdefault("footprint", {}).update(result.get("footprint", {}))
+    return machine, merged
 
 
-def summarise(results, threads):
-    """Geometric means of the ratios: over the f32 models, over the others, and the worst of the tiny models."""
-    good = {name: r for name, r in results.items() if "error" not in r}
-    summary = {}
-    for t in map(str, threads):
-        ratios = {name: r["threads"][t]["ratio"] for name, r in good.items() if r["threads"][t]["ratio"]}
-        tiny = {n: x for n, x in ratios.items() if good[n]["threads"][str(threads[0])]["p50_ms"]["ort"] < TINY_MS}
-        summary[t] = {
-            "geometric_mean_f32": geometric_mean([x for n, x in ratios.items() if good[n]["kind"] == "f32"]),
-            "geometric_mean_int8": geometric_mean([x for n, x in ratios.items() if good[n]["kind"] != "f32"]),
-            "slowest_tiny": min(tiny.items(), key=lambda item: item[1], default=None),
-        }
-    return summary
-
-
-def show(results, summary, threads):
-    def number(value, form="{:.3f}"):
-        return "-" if value is None else form.format(value)
-
-    rows = []
-    for name, result in results.items():
-        if "error" in result:
-            rows.append((name, "-", "-", "-", "-", "-", f"FAILED: {result['error']}"))
-            continue
-        for t in threads:
-            row = result["threads"][str(t)]
-            columns = [number(row["p50_ms"].get(c), "{:.4f}") for c in ("skyline", "ort", "ort.run")]
-            rows.append((name, result["kind"], t, *columns, number(row["ratio"], "{:.2f}")))
-    command.table(rows, ["model", "kind", "threads", "skyline ms", "ort ms", "ort.run ms", "ratio"])
-    for t in threads:
-        s = summary[str(t)]
-        print(f"{t} thread(s): geometric mean of the ratio, f32 {number(s['geometric_mean_f32'], '{:.2f}')}, "
-              f"int8 {number(s['geometric_mean_int8'], '{:.2f}')}", end="")
-        print(f"; slowest tiny model {s['slowest_tiny'][0]} {s['slowest_tiny'][1]:.2f}" if s["slowest_tiny"] else "")
-
-
-def main():
+def parse():
     parser = command.parser(__doc__)
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--rounds", type=int, default=3, help="turns of each engine (default 3)")
     parser.add_argument("--seconds", type=float, default=0.5, help="length of a turn (default 0.5)")
-    parser.add_argument("--engines", nargs="+", choices=("skyline", "ort"), default=["skyline", "ort"])
+    parser.add_argument("--engines", nargs="+", choices=tuple(MODULES), default=["skyline", "ort"])
+    parser.add_argument("--isa", help="caps the instruction set of our side")
     parser.add_argument("--via-command", action="store_true", help="measure our side with `skyline bench`")
     parser.add_argument("--command", type=pathlib.Path, default=models.REPOSITORY / "build/release/skyline")
-    options = parser.parse_args()
+    parser.add_argument("--built-dir", type=pathlib.Path, default=models.REPOSITORY / "build/bench-models")
+    parser.add_argument("--footprint", action="store_true", help="load time and memory too")
+    parser.add_argument("--footprint-only", action="store_true", help="only load time and memory")
+    parser.add_argument("--check", action="store_true", help="fail when a bar is not met")
+    parser.add_argument("--merge", nargs="+", type=pathlib.Path, metavar="FILE", help="show earlier results together")
+    return parser.parse_args()
+
+
+def main():
+    options = parse()
     if options.child:
         print(json.dumps(measure(options, options.child)))
         return 0
 
     machine = {"cores": len(os.sched_getaffinity(0)), "load_average_at_start": os.getloadavg()[0]}
-    if machine["load_average_at_start"] > 0.5:
-        command.note(f"the machine is busy (load average {machine['load_average_at_start']:.1f}): expect noise")
-    _, names = command.chosen(options, None)
     results = {}
-    for name, result in command.run_children(options, names):
-        results[name] = result
-        command.note(f"{name}: {'failed' if 'error' in result else 'done'}")
-    summary = summarise(results, options.threads)
-    if options.json:
-        print(json.dumps({"machine": machine, "summary": summary, "models": results}, indent=1))
+    if options.merge:
+        machine, results = merge(options.merge)
     else:
-        show(results, summary, options.threads)
-    return 1 if any("error" in result for result in results.values()) else 0
+        if machine["load_average_at_start"] > 0.5:
+            command.note(f"the machine is busy (load average {machine['load_average_at_start']:.1f}): expect noise")
+        _, names = command.chosen(options, None)
+        for name, result in command.run_children(options, names):
+            results[name] = result
+            command.note(f"{name}: {'failed' if 'error' in result else 'done'}")
+    means = summary.summarise(results)
+    bars = [*summary.speed_bars(results, means), *summary.footprint_bars(results)]
+    if options.json:
+        below = [str(bar) for bar in bars if not bar.passed]
+        print(json.dumps({"machine": machine, "summary": means, "below_bar": below, "models": results}, indent=1))
+    else:
+        seen = {e for r in results.values() for t in r.get("threads", {}).values() for e in t["p50_ms"]}
+        seen |= {e for r in results.values() for e in r.get("footprint", {})}
+        summary.show(results, means, bars, [engine for engine in MODULES if engine in seen])
+    failed = any("error" in result for result in results.values())
+    return 1 if failed or (options.check and not all(bar.passed for bar in bars)) else 0
 
 
 if __name__ == "__main__":

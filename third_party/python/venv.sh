@@ -8,13 +8,17 @@ root=$(CDPATH= cd -- "$here/../.." && pwd)
 wanted=${1:-$here/requirements.txt}
 venv=$root/.venv
 stamp=$venv/.$(basename "$wanted").sum
+alone=${wanted%.txt}-nodeps.txt # beside it, what is installed without its dependencies
+[ -f "$alone" ] || alone=
 
-sum=$(cat "$here/requirements.txt" "$wanted" | cksum)
+# shellcheck disable=SC2086 # empty is none
+sum=$(cat "$here/requirements.txt" "$wanted" $alone | cksum)
 if [ ! -x "$venv/bin/python" ]; then
   "${PYTHON:-python3}" -m venv "$venv" >&2
 fi
 if [ ! -f "$stamp" ] || [ "$(cat "$stamp")" != "$sum" ]; then
   "$venv/bin/python" -m pip install --quiet --disable-pip-version-check -r "$wanted" >&2
+  [ -z "$alone" ] || "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps -r "$alone" >&2
   printf '%s\n' "$sum" >"$stamp"
 fi
 printf '%s\n' "$venv/bin/python"
