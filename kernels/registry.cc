@@ -5,6 +5,7 @@
 #include "kernels/gemm/tile.h"
 #include "kernels/norm/norm.h"
 #include "kernels/pool/pool.h"
+#include "kernels/probe/probe.h"
 #include "kernels/quantize/quantize.h"
 #include "kernels/reduce/reduce.h"
 #include "kernels/resize/resize.h"
@@ -57,10 +58,14 @@ constexpr const KernelInfo* kAll[] = {
     &quantize_avx512.info,
     &quantize_avx2.info,
     &quantize_sse2.info,
+    // loops of known work, to measure the machine
+    &probe_avx512.info,
+    &probe_avx2.info,
+    &probe_sse2.info,
 #elif defined(__aarch64__)
     &gemm_f32_neon,    &gemm_i16_neon,     &depthwise_f32_neon, &eltwise_neon.info,
     &reduce_neon.info, &softmax_neon.info, &norm_neon.info,     &pool_neon.info,
-    &resize_neon.info, &rnn_neon.info,     &quantize_neon.info,
+    &resize_neon.info, &rnn_neon.info,     &quantize_neon.info, &probe_neon.info,
 #endif
 };
 

@@ -38,8 +38,10 @@ void doctor(bool json) {
   Json list = Json::array();
   for (int threads = 1; threads <= cpu.usable_cpus; threads *= 2) {
     const Peaks p = measure_peaks(isa, threads);
-    list.push_back(
-        {{"threads", threads}, {"f32_gemm_gflops", p.f32_gflops}, {"memory_read_gbps", p.read_gbps}});
+    list.push_back({{"threads", threads},
+                    {"f32_fma_gflops", p.f32_fma_gflops},
+                    {"f32_gemm_gflops", p.f32_gflops},
+                    {"memory_read_gbps", p.read_gbps}});
   }
   out["peaks"] = list;
   if (json) return print(out.dump(2) + "\n");
@@ -51,9 +53,11 @@ void doctor(bool json) {
       cpu.usable_cpus, cpu.logical_cpus, cpu.l1d >> 10, cpu.l2 >> 10, cpu.l3 >> 10,
       out["os"].get<std::string>(), out["noise_percent"].get<double>());
   for (const Json& p : list) {
-    text += fmt::format("peak       {} threads: {:.1f} GFLOP/s f32 GEMM, {:.1f} GB/s read from memory\n",
-                        p["threads"].get<int>(), p["f32_gemm_gflops"].get<double>(),
-                        p["memory_read_gbps"].get<double>());
+    text += fmt::format(
+        "peak       {} threads: {:.1f} GFLOP/s f32 FMA, {:.1f} in the loop of a GEMM, {:.1f} GB/s read from "
+        "memory\n",
+        p["threads"].get<int>(), p["f32_fma_gflops"].get<double>(), p["f32_gemm_gflops"].get<double>(),
+        p["memory_read_gbps"].get<double>());
   }
   print(text);
 }

@@ -149,7 +149,8 @@ void profile(const Flags& flags) {
     text += fmt::format("{:10.2f} us {:5.1f} %  {:4} x {}\n", sum.second, 100 * sum.second / total, sum.first,
                         key);
   text += fmt::format(
-      "\n{} steps, {:.3f} ms, {:.1f} GFLOP/s of {:.1f} (our GEMM, {} threads), {:.1f} GB/s read from "
+      "\n{} steps, {:.3f} ms, {:.1f} GFLOP/s of {:.1f} (loop of a GEMM in L1, {} threads), {:.1f} GB/s read "
+      "from "
       "memory\n",
       steps.size(), total / 1e3, static_cast<double>(flops) / total / 1e3, peaks.f32_gflops, o.threads,
       peaks.read_gbps);

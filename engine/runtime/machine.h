@@ -1,15 +1,18 @@
 #pragma once
-// What this machine can do, measured: the roofline that profiles are held against.
+// What this machine can do, measured: the roofline that profiles are held against. bench/roofline prints
+// more.
 #include "skyline/isa.h"
 
 namespace skyline {
 
 struct Peaks {
-  double f32_gflops = 0;  // our GEMM on 256 x 256 x 256, operands in L2
-  double read_gbps = 0;   // streaming a buffer of 256 MiB or 4 times L3, whichever is smaller than 1 GiB
+  double f32_fma_gflops = 0;  // multiply-adds on registers only
+  double f32_gflops = 0;      // the loop of a matrix product with operands in L1: what a kernel can hope for
+  double read_gbps = 0;       // reading 256 MiB
   int threads = 1;
 };
-// Takes about half a second. Best of several rounds, so that a busy neighbour does not lower the roof.
+// Takes about a quarter of a second. Best of several rounds, so that a busy neighbour does not lower the
+// roof.
 Peaks measure_peaks(IsaSet isa, int threads);
 
 }  // namespace skyline
