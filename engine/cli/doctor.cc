@@ -1,4 +1,4 @@
-// skyline doctor and skyline kernels: what the machine is, and what we have for it.
+// skyline doctor: what the machine is.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -8,7 +8,6 @@
 #include "engine/runtime/machine.h"
 #include "kernels/base/cpu.h"
 #include "skyline/isa.h"
-#include "skyline/kernel.h"
 
 namespace skyline::cli {
 namespace {
@@ -62,18 +61,6 @@ void doctor(bool json) {
   print(text);
 }
 
-void list_kernels(bool json) {
-  Json out = Json::array();
-  std::string text;
-  for (const KernelInfo* k : all_kernels()) {
-    const bool usable = (k->needs & isa_detected()) == k->needs;
-    out.push_back({{"name", k->name}, {"op", k->op}, {"needs", isa_to_string(k->needs)}, {"usable", usable}});
-    text += fmt::format("{:<28} {:<12} {:<20} {}\n", k->name, k->op, isa_to_string(k->needs),
-                        usable ? "" : "not on this CPU");
-  }
-  print(json ? out.dump(2) + "\n" : text);
-}
-
 }  // namespace
 
 void add_doctor(CLI::App& app) {
@@ -81,15 +68,6 @@ void add_doctor(CLI::App& app) {
   CLI::App* c = app.add_subcommand("doctor", "ISA, caches, CPU set, timing noise, measured peaks");
   c->add_flag("--json", *json, "One JSON object");
   c->callback([json] { doctor(*json); });
-}
-
-void add_kernels(CLI::App& app) {
-  CLI::App* c = app.add_subcommand("kernels", "The kernel registry");
-  c->require_subcommand(1);
-  auto json = std::make_shared<bool>(false);
-  CLI::App* list = c->add_subcommand("list", "Every kernel, what it needs, and whether this CPU has it");
-  list->add_flag("--json", *json, "One JSON array");
-  list->callback([json] { list_kernels(*json); });
 }
 
 }  // namespace skyline::cli

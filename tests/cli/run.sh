@@ -98,6 +98,10 @@ python3 -c 'import json,sys; assert json.load(open(sys.argv[1]))["traceEvents"]'
 expect 0 '' verify "$root/tests/data/digits" --json --rtol 1e-3 --atol 1e-5 && json total passed wrong unsupported crashed not_passed
 expect 5 '' verify "$work/results"
 expect 0 '' kernels list --json
+expect 0 '' kernels check softmax --isa sse2
+expect 0 '' kernels bench softmax_sse2 --seconds 0.001 --json
+expect 2 'no kernel' kernels check nonsense
+expect 2 '' kernels bench --isa nonsense
 expect 0 '' demo --json && json accuracy_percent latency_us_p50 throughput_per_s
 python3 -c 'import json,sys; assert json.load(open(sys.argv[1]))["accuracy_percent"] > 98' "$work/out" && passed=$((passed + 1)) || failed=$((failed + 1))
 
