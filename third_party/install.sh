@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # Installs the Debian packages that are missing (see README.md here for which and why). Does nothing when all are there.
+# Usage: install.sh [neon]   neon: also what builds and runs the tests for 64-bit Arm
 set -euo pipefail
 packages=(
   g++ clang clang-format clang-tidy cmake ninja-build ccache pkg-config git
@@ -11,6 +12,7 @@ packages=(
   libonnx-testdata
   python3-venv xz-utils
 )
+[ "${1:-}" != neon ] || packages+=(g++-aarch64-linux-gnu qemu-user)
 missing=()
 for p in "${packages[@]}"; do
   dpkg-query -W -f='${Status}' "$p" 2>/dev/null | grep -q '^install ok installed' || missing+=("$p")

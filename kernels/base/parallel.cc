@@ -4,16 +4,57 @@
 
 #include <algorithm>
 
+#if defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define SKYLINE_TSAN 1
+#endif
+#elif defined(__SANITIZE_THREAD__)
+#define SKYLINE_TSAN 1
+#endif
+#ifdef SKYLINE_TSAN
+#include <sanitizer/tsan_interface.h>
+#define SKYLINE_UNSEEN_BY_TSAN __attribute__((no_sanitize_thread))
+#else
+#define SKYLINE_UNSEEN_BY_TSAN
+#endif
+
 namespace skyline::kernels {
 namespace {
 thread_local int t_index = 0;
-}
+
+// ThreadSanitizer does not see into libgomp, so it is told what the two ends of a parallel region order, and
+// nothing more: all that the caller did before comes before every part, and every part before all that the
+// caller does next.
+struct Region {
+#ifdef SKYLINE_TSAN
+  void fork() {
+    __tsan_release(&begin);
+  }
+  void enter() {
+    __tsan_acquire(&begin);
+  }
+  void leave() {
+    __tsan_release(&end);
+  }
+  void join() {
+    __tsan_acquire(&end);
+  }
+  char begin = 0, end = 0;
+#else
+  void fork() {}
+  void enter() {}
+  void leave() {}
+  void join() {}
+#endif
+};
+}  // namespace
 
 int parallel_index() noexcept {
   return t_index;
 }
 
-void parallel_for_raw(int threads, int64_t n, int64_t grain, RangeBody body, void* self) noexcept {
+SKYLINE_UNSEEN_BY_TSAN void parallel_for_raw(int threads, int64_t n, int64_t grain, RangeBody body,
+                                             void* self) noexcept {
   if (n <= 0) return;
   grain = std::max<int64_t>(grain, 1);
   const int64_t blocks = (n + grain - 1) / grain;
@@ -22,9 +63,12 @@ void parallel_for_raw(int threads, int64_t n, int64_t grain, RangeBody body, voi
     body(self, 0, n);
     return;
   }
+  Region region;
+  region.fork();
 #pragma omp parallel num_threads(parts)
   {
     // OpenMP may grant fewer threads than asked: stride over the parts so that each is still done once.
+    region.enter();
     const int have = omp_get_num_threads();
     t_index = omp_get_thread_num();
     for (int part = t_index; part < parts; part += have) {
@@ -33,7 +77,9 @@ void parallel_for_raw(int threads, int64_t n, int64_t grain, RangeBody body, voi
       if (begin < end) body(self, begin, end);
     }
     t_index = 0;
+    region.leave();
   }
+  region.join();
 }
 
 }  // namespace skyline::kernels

@@ -39,3 +39,7 @@ inline F32 mul_add(F32 a, F32 b, F32 c) {
 }
 }  // namespace
 }  // namespace skyline::kernels
+
+#if defined(SKYLINE_ARCH_neon)
+#include "kernels/base/neon64.h"
+#endif

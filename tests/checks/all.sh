@@ -4,7 +4,7 @@ set -uo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 build=${1:-build/release}
 failed=0
-for check in format layers weak_symbols tidy; do
+for check in format layers weak_symbols tidy neon; do
   if tests/checks/$check.sh "$build"; then
     echo "check $check: ok"
   else

@@ -14,8 +14,11 @@ endif()
 if(SKYLINE_ASSERTS)
   target_compile_definitions(skyline_flags INTERFACE SKYLINE_ASSERTS=1 _GLIBCXX_ASSERTIONS=1)
 endif()
+# The build type of the sanitizer presets: fast enough to run every test, quick to compile, good stack traces.
+set(CMAKE_C_FLAGS_SANITIZE "-O1 -g1")
+set(CMAKE_CXX_FLAGS_SANITIZE "-O1 -g1")
 if(SKYLINE_SANITIZE)
-  target_compile_options(skyline_flags INTERFACE -fsanitize=${SKYLINE_SANITIZE} -fno-omit-frame-pointer -g1
+  target_compile_options(skyline_flags INTERFACE -fsanitize=${SKYLINE_SANITIZE} -fno-omit-frame-pointer
     -fno-sanitize-recover=all)
   target_link_options(skyline_flags INTERFACE -fsanitize=${SKYLINE_SANITIZE})
 endif()
