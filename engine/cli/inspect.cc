@@ -63,12 +63,46 @@ Json describe_ports(const Graph& g, const std::vector<Port>& ports) {
   return out;
 }
 
+// The rewrites of the portable passes, in the order in which they were applied.
+struct Rewrite {
+  std::string pass, node;
+};
+std::vector<Rewrite> optimize(Graph& g, int64_t stop_after) {
+  std::vector<Rewrite> applied;
+  run_passes(g, portable_passes(),
+             {.stop_after = stop_after, .log = [&](std::string_view pass, std::string_view node) {
+                applied.push_back({std::string(pass), std::string(node)});
+              }});
+  return applied;
+}
+
+// How often each pass fired, and where: all of it, in order.
+Json describe_rewrites(const std::vector<Rewrite>& applied) {
+  Json passes = Json::object(), rewrites = Json::array();
+  for (const Rewrite& r : applied) {
+    passes[r.pass] = passes.value(r.pass, 0) + 1;
+    rewrites.push_back({{"pass", r.pass}, {"node", r.node}});
+  }
+  return {{"count", applied.size()}, {"passes", passes}, {"applied", rewrites}};
+}
+
+std::string rewrites_as_text(const std::vector<Rewrite>& applied) {
+  std::string text = fmt::format("  {} rewrites\n", applied.size());
+  const Json described = describe_rewrites(applied);
+  for (const auto& [pass, count] : described["passes"].items())
+    text += fmt::format("  {:5} {}\n", count.get<int64_t>(), pass);
+  for (size_t i = 0; i < applied.size(); ++i)
+    text += fmt::format("  {:5} {} at {}\n", i + 1, applied[i].pass, printable(applied[i].node));
+  return text;
+}
+
 void inspect(const Flags& flags) {
   const Model model = Model::load(flags.model);
   Graph g = model.graph();
   infer_graph(g);
-  if (flags.optimized || flags.stop_after >= 0)
-    run_passes(g, portable_passes(), {.stop_after = flags.stop_after, .log = {}});
+  const bool optimized = flags.optimized || flags.stop_after >= 0;
+  std::vector<Rewrite> rewrites;
+  if (optimized) rewrites = optimize(g, flags.stop_after);
   if (!flags.dot.empty()) onnx::write_file(flags.dot, dump_dot(g));
   if (flags.text) return print(dump_text(g));
   Summary s;
@@ -89,6 +123,7 @@ void inspect(const Flags& flags) {
   out["flops"] = s.flops_known ? Json(s.flops) : Json(nullptr);
   out["flops_of_static_nodes"] = s.flops;
   out["ops"] = s.ops;
+  if (optimized) out["rewrites"] = describe_rewrites(rewrites);
   if (flags.json) return print(out.dump(2, ' ', false, bad) + "\n");
   std::string text = fmt::format("{}: IR {}, producer {}\n", printable(flags.model), info.ir_version,
                                  printable(info.producer_name));
@@ -104,6 +139,7 @@ void inspect(const Flags& flags) {
                       static_cast<double>(s.bytes) / 1e6, static_cast<double>(s.flops) / 1e6,
                       s.flops_known ? "" : " in the nodes with static shapes");
   for (const auto& [op, count] : s.ops) text += fmt::format("  {:5} {}\n", count, printable(op));
+  if (flags.stop_after >= 0) text += rewrites_as_text(rewrites);
   print(text);
 }
 
@@ -117,7 +153,8 @@ void add_inspect(CLI::App& app) {
   c->add_flag("--json", flags->json, "One JSON object");
   c->add_flag("--text", flags->text, "The graph, one line a node");
   c->add_flag("--optimized", flags->optimized, "After the portable passes");
-  c->add_option("--stop-after", flags->stop_after, "After so many rewrites of the portable passes");
+  c->add_option("--stop-after", flags->stop_after,
+                "After so many rewrites of the portable passes, and which: pass, node, count");
   c->add_option("--dot", flags->dot, "Write the graph for Graphviz to this file");
   c->callback([flags] { inspect(*flags); });
 }

@@ -91,6 +91,11 @@ timeout 60 "$skyline" inspect "$model" >&- 2>"$work/err"
 expect 0 '' inspect "$model" --json && json inputs outputs ops nodes parameters
 expect 0 '' inspect "$model" --dot "$work/graph.dot"
 expect 0 '' inspect "$model" --text --optimized
+expect 0 '' inspect "$model" --stop-after 2 --json && json rewrites
+python3 -c 'import json,sys; r=json.load(open(sys.argv[1]))["rewrites"]; assert r["count"] == 2 == len(r["applied"]) == sum(r["passes"].values()), r' \
+  "$work/out" && passed=$((passed + 1)) || failed=$((failed + 1))
+expect 0 '' inspect "$model" --stop-after 1
+grep -q '^ *1 [a-z-]* at ' "$work/out" && passed=$((passed + 1)) || { echo 'FAILED: --stop-after names no rewrite'; failed=$((failed + 1)); }
 expect 0 '' bench "$model" --duration 0.1 --threads 1 --json && json latency_ms throughput_per_s load_ms peak_rss_mb threads batch precision isa model machine
 expect 0 '' bench "$model" --duration 0.1 --batch 3
 expect 0 '' profile "$model" --runs 2 --trace "$work/trace.json" --json && json steps total_us machine memory
