@@ -76,18 +76,24 @@ class Plan::Builder {
     }
   }
 
-  Lowered lower(const Node& n) {
-    if (!p_.options_.kernels) return {};
-    for (ValueId v : n.inputs) {
-      if (v != kNoValue && !planned(v)) return {};
-    }
+  // What is planned is allocated before its step runs, by whatever code: the limit is checked here for all of
+  // them.
+  void check_limit(const Node& n) const {
     for (ValueId v : n.outputs) {
-      if (v != kNoValue && !planned(v)) return {};
-      if (v != kNoValue && fact(v).bytes() > p_.options_.max_tensor_bytes) {
-        throw Error(Code::limit, "'" + g_.value(v).name + "' would take " + std::to_string(fact(v).bytes()) +
-                                     " bytes, above the limit of " +
-                                     std::to_string(p_.options_.max_tensor_bytes))
-            .in(describe(n));
+      if (v == kNoValue || !planned(v) || fact(v).bytes() <= p_.options_.max_tensor_bytes) continue;
+      throw Error(Code::limit, "'" + g_.value(v).name + "' would take " + std::to_string(fact(v).bytes()) +
+                                   " bytes, above the limit of " +
+                                   std::to_string(p_.options_.max_tensor_bytes))
+          .in(describe(n));
+    }
+  }
+
+  Lowered lower(const Node& n) {
+    check_limit(n);
+    if (!p_.options_.kernels) return {};
+    for (const auto* list : {&n.inputs, &n.outputs}) {
+      for (ValueId v : *list) {
+        if (v != kNoValue && !planned(v)) return {};
       }
     }
     const LowerFn fn = find_lowering(*n.op);

@@ -251,6 +251,7 @@ void Importer::emit(Scope& s, const NodeProto& proto, Draft& draft) {
     invalid(std::to_string(inputs) + " inputs, it takes " + std::to_string(def->min_inputs) + " to " +
             std::to_string(def->max_inputs));
   }
+  if (proto.output_size() == 0) invalid("no outputs");
   std::vector<ValueId> outputs;
   int last = proto.output_size();
   while (last > 0 && proto.output(last - 1).empty()) --last;

@@ -33,7 +33,7 @@ void infer_broadcast_same(InferContext& c) {
 
 void infer_compare(InferContext& c) {
   infer_broadcast_same(c);
-  c.facts()[0].dtype = DType::boolean;
+  if (c.outputs() > 0) c.facts()[0].dtype = DType::boolean;
 }
 
 }  // namespace skyline::ops

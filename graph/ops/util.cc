@@ -91,7 +91,7 @@ void infer_broadcast(InferContext& c) {
 
 void infer_broadcast_bool(InferContext& c) {
   infer_broadcast(c);
-  c.facts()[0].dtype = DType::boolean;
+  if (c.outputs() > 0) c.facts()[0].dtype = DType::boolean;
 }
 
 Fact with_dtype(Fact f, DType t) {

@@ -305,6 +305,15 @@ TEST_CASE("31: attributes and arity") {
   m = identity_model();
   m.mutable_graph()->mutable_node(0)->add_output("z");
   CHECK(code_of(m) == Code::invalid);
+  for (const char* op :
+       {"Less", "IsNaN", "MatMul", "Conv", "Split"}) {  // nodes that give nothing, or nothing with a name
+    m = identity_model();
+    NodeProto& n = node(*m.mutable_graph(), op, {"x"}, {});
+    if (std::string(op) != "IsNaN" && std::string(op) != "Split") n.add_input("x");
+    CHECK(code_of(m) == Code::invalid);
+    n.add_output("");
+    CHECK(code_of(m) != Code::internal);
+  }
 
   const auto concat = [](const std::function<void(NodeProto&)>& change) {
     ModelProto model = empty_model();

@@ -15,19 +15,20 @@ class Mutator {
   // One to four changes: a flipped bit, another byte, a cut, a length or count that is off, a part doubled,
   // moved or gone.
   std::string operator()(std::string bytes) {
-    for (uint64_t n = 1 + below(4); n > 0 && !bytes.empty(); --n) change(bytes);
+    const uint64_t kinds = below(4) ? 4 : 8;  // most keep the size, and so get past the wire format
+    for (uint64_t n = 1 + below(4); n > 0 && !bytes.empty(); --n) change(bytes, below(kinds));
     return bytes;
   }
 
  private:
-  void change(std::string& s) {
+  void change(std::string& s, uint64_t kind) {
     // Structure comes early and late in a file, weights between: half of the changes are near the ends.
     const uint64_t near = s.size() < 1024 ? s.size() : 512;
     const uint64_t draw = below(3);
     const uint64_t at = draw == 0 ? below(near) : draw == 1 ? s.size() - 1 - below(near) : below(s.size());
     const uint64_t length = 1 + below(s.size() - at < 64 ? s.size() - at : 64);
     static constexpr uint8_t kEdges[] = {0x00, 0x01, 0x7f, 0x80, 0xff};
-    switch (below(8)) {
+    switch (kind) {
       case 0:
       case 1:
         s[at] = static_cast<char>(s[at] ^ (1 << below(8)));
