@@ -100,7 +100,7 @@ def footprint_bars(results):
         ours, theirs = (result.get("footprint", {}).get(engine) for engine in ("skyline", "ort"))
         if not ours or not theirs or "error" in ours or "error" in theirs:
             continue
-        yield Bar(f"{name}: load over ort's", ours["ready_ms"] / theirs["ready_ms"], LOAD, at_most=True)
+        yield Bar(f"{name}: load over ort's", ours["prepare_ms"] / theirs["prepare_ms"], LOAD, at_most=True)
         yield Bar(f"{name}: memory over ort's", ours["rss_mb"] / theirs["rss_mb"], MEMORY, at_most=True)
 
 
@@ -132,7 +132,7 @@ def show_speed(results, engines):
 
 
 def show_footprint(results, engines):
-    fields = ("load_ms", "ready_ms", "rss_mb", "model_mb")
+    fields = ("load_ms", "prepare_ms", "ready_ms", "rss_mb", "model_mb")
     rows = []
     for name, result in good_models(results).items():
         footprint = result.get("footprint", {})
@@ -141,12 +141,12 @@ def show_footprint(results, engines):
                 values = [number(footprint[engine][field], "{:.1f}") for field in fields]
                 against = footprint.get("ort", {})
                 shares = [
-                    number(footprint[engine][f] / against[f] if against.get(f) else None) for f in ("ready_ms", "rss_mb")
+                    number(footprint[engine][f] / against[f] if against.get(f) else None) for f in ("prepare_ms", "rss_mb")
                 ]
                 rows.append((name, engine, *values, *shares))
     if rows:
         print()
-        command.table(rows, ["model", "engine", *(f.replace("_", " ") for f in fields), "ready/ort", "rss/ort"])
+        command.table(rows, ["model", "engine", *(f.replace("_", " ") for f in fields), "prepare/ort", "rss/ort"])
 
 
 def show(results, summary, bars, engines):

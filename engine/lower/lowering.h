@@ -58,13 +58,19 @@ class PackCache {
   using Packed = std::shared_ptr<const void>;
   // What `make` returned for this key the first time. The key names the source constant and the form it is
   // packed into.
-  Packed get(const void* source, const std::string& form, const std::function<Packed()>& make);
+  Packed get(const Tensor& source, const std::string& form, const std::function<Packed()>& make);
+  // Drops what was packed from this source, whose memory may soon be another's. Steps keep what they use.
+  void forget(const Tensor& source);
   int64_t bytes() const;
   void add_bytes(int64_t n);
 
  private:
   mutable std::mutex mutex_;
-  std::unordered_map<std::string, Packed> entries_;
+  struct Entry {
+    Packed packed;
+    Tensor source;  // kept alive: its address is the key
+  };
+  std::unordered_map<std::string, Entry> entries_;
   int64_t bytes_ = 0;
 };
 
@@ -90,10 +96,13 @@ class Lowering {
   std::optional<Dims> constant_ints(size_t i) const;
 
   // Packed form of constant input i, made once per session. `bytes` of aligned memory are handed to fill.
+  // What is packed may be freed: the step must not read input i.
   std::shared_ptr<const std::byte> pack(size_t i, const std::string& form, size_t bytes,
                                         const std::function<void(std::byte*)>& fill) const;
+  bool packed(size_t i) const { return i < 64 && (packed_ >> i & 1) != 0; }
 
  private:
+  mutable uint64_t packed_ = 0;  // inputs
   PackCache& cache_;
 };
 

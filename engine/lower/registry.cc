@@ -16,13 +16,18 @@ LowerFn find_lowering(const OpDef& op) {
   return it == index.end() ? nullptr : it->second;
 }
 
-PackCache::Packed PackCache::get(const void* source, const std::string& form,
+PackCache::Packed PackCache::get(const Tensor& source, const std::string& form,
                                  const std::function<Packed()>& make) {
-  const std::string key = std::to_string(reinterpret_cast<uintptr_t>(source)) + ":" + form;
+  const std::string key = std::to_string(reinterpret_cast<uintptr_t>(source.raw())) + ":" + form;
   const std::lock_guard lock(mutex_);
-  Packed& entry = entries_[key];
-  if (!entry) entry = make();
-  return entry;
+  Entry& entry = entries_[key];
+  if (!entry.packed) entry = {make(), source};
+  return entry.packed;
+}
+
+void PackCache::forget(const Tensor& source) {
+  const std::lock_guard lock(mutex_);
+  std::erase_if(entries_, [&](const auto& e) { return e.second.source.raw() == source.raw(); });
 }
 
 int64_t PackCache::bytes() const {
@@ -53,19 +58,15 @@ std::shared_ptr<const std::byte> Lowering::pack(size_t i, const std::string& for
                                                 const std::function<void(std::byte*)>& fill) const {
   const Tensor* source = constant(i);
   if (!source) throw Error(Code::internal, "input " + std::to_string(i) + " is packed but not constant");
-  auto packed = cache_.get(source->raw(), form, [&]() -> PackCache::Packed {
+  if (i < 64) packed_ |= uint64_t{1} << i;
+  auto packed = cache_.get(*source, form, [&]() -> PackCache::Packed {
     kernels::AlignedBuffer memory = kernels::aligned_alloc_bytes(bytes);
     if (!memory)
       throw Error(Code::oom, "cannot allocate " + std::to_string(bytes) + " bytes for packed weights");
     fill(memory.get());
     cache_.add_bytes(static_cast<int64_t>(bytes));
-    // The source is kept alive with its packed form: the key is its address.
-    struct Holder {
-      kernels::AlignedBuffer memory;
-      Tensor source;
-    };
-    auto holder = std::make_shared<Holder>(Holder{std::move(memory), *source});
-    return {holder, holder->memory.get()};
+    auto holder = std::make_shared<kernels::AlignedBuffer>(std::move(memory));
+    return {holder, holder->get()};
   });
   return {packed, static_cast<const std::byte*>(packed.get())};
 }

@@ -33,14 +33,40 @@ void bind_facts(Graph& g, std::span<const Value> inputs) {
   }
 }
 
+// All that a run may be given has one shape.
+bool takes_one_shape(const Graph& g) {
+  return std::all_of(g.inputs().begin(), g.inputs().end(), [&](ValueId v) {
+    const Fact& f = g.fact(v);
+    return f.kind == Fact::Kind::tensor && f.is_static() && f.dtype != DType::string;
+  });
+}
+
+void append_key(std::vector<int64_t>& key, DType dtype, const Dims& dims) {
+  key.push_back(static_cast<int64_t>(dtype));
+  key.push_back(static_cast<int64_t>(dims.size()));
+  key.insert(key.end(), dims.begin(), dims.end());
+}
+
 }  // namespace
 
-Executable::Executable(const Graph& g, SessionState& session, bool body)
-    : session_(session), base_(g), body_(body) {
+Executable::Executable(Graph g, SessionState& session, bool body)
+    : session_(session), base_(std::move(g)), body_(body) {
   if (body) return;  // its facts come with the first inputs
   infer_graph(base_);
   if (!session.options.optimize) return;
   run_passes(base_, portable_passes(), {.stop_after = session.options.stop_after_pass, .log = {}});
+  if (takes_one_shape(base_)) compile_now();
+}
+
+// The one plan that there will be. It takes the constants, so that it can free those that it packs.
+void Executable::compile_now() {
+  Key key;
+  for (ValueId v : base_.inputs()) append_key(key, base_.fact(v).dtype, base_.fact(v).static_dims());
+  Graph g = base_;
+  for (uint32_t v = 0; v < base_.value_slots(); ++v) base_.value(ValueId{v}).constant = Tensor();
+  auto entry = std::make_shared<Entry>();
+  entry->plan = compile(std::move(g), true);
+  entries_.emplace(std::move(key), std::move(entry));
 }
 
 Executable::Key Executable::key_of(std::span<const Value> inputs) {
@@ -51,9 +77,7 @@ Executable::Key Executable::key_of(std::span<const Value> inputs) {
       key.push_back(v.is_sequence() ? -2 : -1);
       continue;
     }
-    key.push_back(static_cast<int64_t>(v.tensor().dtype()));
-    key.push_back(v.tensor().rank());
-    key.insert(key.end(), v.tensor().dims().begin(), v.tensor().dims().end());
+    append_key(key, v.tensor().dtype(), v.tensor().dims());
   }
   return key;
 }
@@ -63,6 +87,10 @@ std::shared_ptr<const Plan> Executable::compile(std::span<const Value> inputs) c
   forget_facts(g);
   bind_facts(g, inputs);
   infer_graph(g);
+  return compile(std::move(g), false);
+}
+
+std::shared_ptr<const Plan> Executable::compile(Graph g, bool owns_constants) const {
   const SessionOptions& o = session_.options;
   if (o.optimize) {
     const PassOptions options{.stop_after = o.stop_after_pass, .log = {}};
@@ -71,7 +99,8 @@ std::shared_ptr<const Plan> Executable::compile(std::span<const Value> inputs) c
     run_passes(g, final_passes(), options);
   }
   auto plan = std::make_shared<Plan>(
-      std::move(g), PlanOptions{session_.isa, o.threads, o.max_tensor_bytes, o.optimize}, session_.cache);
+      std::move(g), PlanOptions{session_.isa, o.threads, o.max_tensor_bytes, o.optimize, owns_constants},
+      session_.cache);
   plan->bodies = std::make_shared<BodyCache>();
   return plan;
 }

@@ -30,7 +30,7 @@ class Executable {
  public:
   // body: of If, Loop or Scan. It specialises a shape only when it meets it for the second time, since a loop
   // may grow a tensor at every turn; until then it interprets.
-  Executable(const Graph& g, SessionState& session, bool body = false);
+  Executable(Graph g, SessionState& session, bool body = false);
 
   std::vector<Value> run(std::span<const Value> inputs, const RunOptions& options,
                          Profile* profile = nullptr);
@@ -38,6 +38,7 @@ class Executable {
   std::shared_ptr<const Plan> plan_for(std::span<const Value> inputs);
   // For a run of `plan`, or for interpreting if it is null.
   EvalLimits limits(const RunOptions& options, const Plan* plan);
+  // Without its constants, if the plan for its one combination of shapes has taken them over.
   const Graph& graph() const { return base_; }
 
  private:
@@ -59,6 +60,8 @@ class Executable {
   static Key key_of(std::span<const Value> inputs);
   std::shared_ptr<Entry> entry_for(std::span<const Value> inputs, bool compile);
   std::shared_ptr<const Plan> compile(std::span<const Value> inputs) const;
+  std::shared_ptr<const Plan> compile(Graph g, bool owns_constants) const;
+  void compile_now();
   std::vector<Value> run_nested(BodyCache& cache, const Graph& body, std::span<const Value> inputs,
                                 const RunOptions& options);
 

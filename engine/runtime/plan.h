@@ -42,7 +42,8 @@ struct PlanOptions {
   IsaSet isa = 0;
   int threads = 1;
   int64_t max_tensor_bytes = int64_t{1} << 36;
-  bool kernels = true;  // false: every step through its reference evaluation
+  bool kernels = true;          // false: every step through its reference evaluation
+  bool owns_constants = false;  // no other plan comes from this graph: what is packed may go
 };
 
 struct RunState;
@@ -51,7 +52,7 @@ struct BodyCache;  // engine/runtime/executable.h
 class Plan {
  public:
   // Lowers `g`, whose graph inputs have static facts unless they are sequences or strings. Constants stay in
-  // `g`.
+  // `g`, except those that steps have packed, where the options allow it.
   Plan(Graph g, const PlanOptions& options, PackCache& cache);
 
   const Graph& graph() const { return graph_; }

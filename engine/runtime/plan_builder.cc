@@ -20,6 +20,7 @@ class Plan::Builder {
     for (uint32_t v = 0; v < values; ++v) p_.facts_[v] = g_.fact(ValueId{v});
     order_ = g_.order();
     place_sources();
+    count_uses();
     lower_nodes();
     place_outputs();
     find_lifetimes();
@@ -47,6 +48,26 @@ class Plan::Builder {
       if (g_.value(ValueId{v}).constant.defined()) p_.places_[v] = {Kind::constant, 0, v};
     }
     for (uint32_t i = 0; i < g_.inputs().size(); ++i) place(g_.inputs()[i]) = {Kind::input, 0, i};
+  }
+
+  void count_uses() {
+    uses_.assign(g_.value_slots(), 0);
+    for (NodeId id : order_) {
+      for (ValueId v : g_.node(id).inputs) {
+        if (v != kNoValue) ++uses_[static_cast<size_t>(v)];
+      }
+    }
+    for (ValueId v : g_.outputs()) ++uses_[static_cast<size_t>(v)];
+  }
+
+  // Frees constants that were only ever packed.
+  void release_packed(const Node& n, const Lowering& l) {
+    for (size_t i = 0; i < n.inputs.size(); ++i) {
+      if (!l.packed(i) || --uses_[static_cast<size_t>(n.inputs[i])] > 0) continue;
+      Tensor& constant = p_.graph_.value(n.inputs[i]).constant;
+      cache_.forget(constant);
+      constant = Tensor();
+    }
   }
 
   void lower_nodes() {
@@ -101,6 +122,7 @@ class Plan::Builder {
     Lowering l(g_, n, p_.options_.isa, p_.options_.threads, cache_);
     try {
       std::optional<Lowered> low = fn(l);
+      if (low && low->code && p_.options_.owns_constants) release_packed(n, l);
       return low ? std::move(*low) : Lowered{};
     } catch (Error& e) {
       throw e.in(describe(n));
@@ -216,6 +238,7 @@ class Plan::Builder {
   const Graph& g_;
   PackCache& cache_;
   std::vector<NodeId> order_;
+  std::vector<int> uses_;       // of values, by steps still to come or that read them as they are
   std::vector<uint32_t> root_;  // union-find over values that share memory
   std::vector<int> last_;       // by root: the last step that touches it
   std::vector<int> in_place_;   // per step

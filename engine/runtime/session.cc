@@ -115,7 +115,24 @@ void Session::Impl::check(std::span<const Value> in) const {
   for (size_t i = 0; i < in.size(); ++i) check_input(inputs[i], in[i]);
 }
 
-Session::Session(const Model& model, const SessionOptions& options) {
+namespace {
+
+// The graph itself if nobody else holds it, else a copy (which shares the constants).
+Graph graph_of(Model&& model) {
+  std::shared_ptr<const Graph> graph = model.shared_graph();
+  { const Model gone = std::move(model); }
+  if (graph.use_count() > 1) return *graph;
+  return std::move(const_cast<Graph&>(*graph));  // made as a Graph, by Model
+}
+
+}  // namespace
+
+Session::Session(const Model& model, const SessionOptions& options)
+    : Session(Graph(model.graph()), options) {}
+Session::Session(Model&& model, const SessionOptions& options)
+    : Session(graph_of(std::move(model)), options) {}
+
+Session::Session(Graph graph, const SessionOptions& options) {
   auto impl = std::make_shared<Impl>();
   SessionState& state = impl->state;
   state.options = options;
@@ -126,7 +143,7 @@ Session::Session(const Model& model, const SessionOptions& options) {
   if (options.threads == 0) state.options.threads = kernels::cpu_info().usable_cpus;
   state.isa = isa_level(options.isa);
   state.options.isa = std::string(isa_level_name(state.isa));
-  impl->executable = std::make_unique<Executable>(model.graph(), state);
+  impl->executable = std::make_unique<Executable>(std::move(graph), state);
   const Graph& g = impl->executable->graph();
   check_precision(g, options.precision);
   for (ValueId v : g.inputs()) impl->inputs.push_back(describe_value(g, g.value(v).name, g.fact(v)));

@@ -21,13 +21,13 @@ Model::Model(Graph graph, ModelInfo info) {
   verify_graph(graph);
   std::vector<Port> in = ports(graph, graph.inputs(), nullptr);
   std::vector<Port> out = ports(graph, graph.outputs(), &graph.output_names());
-  graph_ = std::make_shared<const Graph>(std::move(graph));
+  graph_ = std::make_shared<Graph>(std::move(graph));
   data_ = std::make_shared<const Data>(Data{std::move(info), std::move(in), std::move(out)});
 }
 
 Model::Model(Graph graph, ModelInfo info, std::vector<Port> inputs, std::vector<Port> outputs) {
   verify_graph(graph);
-  graph_ = std::make_shared<const Graph>(std::move(graph));
+  graph_ = std::make_shared<Graph>(std::move(graph));
   data_ = std::make_shared<const Data>(Data{std::move(info), std::move(inputs), std::move(outputs)});
 }
 

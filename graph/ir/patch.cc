@@ -105,7 +105,12 @@ void Patch::remove_orphans(Graph& g) const {
     const std::vector<ValueId> inputs = g.node(id).inputs;
     g.remove_node(id);
     for (ValueId v : inputs) {
-      if (g.producer(v) != kNoNode) work.push_back(g.producer(v));
+      if (v == kNoValue) continue;
+      if (g.producer(v) != kNoNode) {
+        work.push_back(g.producer(v));
+      } else if (g.use_count(v) == 0) {
+        g.value(v).constant = Tensor();  // at once: rewritten weights would otherwise be in memory twice
+      }
     }
   }
 }

@@ -103,25 +103,35 @@ Fd::~Fd() {
   if (fd_ >= 0) ::close(fd_);
 }
 
-std::string read_file(const std::string& path, int64_t max_bytes) {
-  const Fd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
-  if (!fd) io_error("opening " + quoted(path), errno);
+RegularFile open_file(const std::string& path, int64_t max_bytes) {
+  RegularFile file{Fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK)), 0, path};
+  if (!file.fd) io_error("opening " + quoted(path), errno);
   struct stat st {};
-  if (::fstat(fd.get(), &st) != 0) io_error("looking at " + quoted(path), errno);
+  if (::fstat(file.fd.get(), &st) != 0) io_error("looking at " + quoted(path), errno);
   if (!S_ISREG(st.st_mode)) throw Error(Code::io, quoted(path) + " is not a regular file");
   if (st.st_size > max_bytes) {
     throw Error(Code::limit, quoted(path) + " has " + std::to_string(st.st_size) + " bytes, the limit is " +
                                  std::to_string(max_bytes));
   }
+  file.size = st.st_size;
+  return file;
+}
+
+void read_exactly(const RegularFile& file, void* to, int64_t n, int64_t offset) {
+  if (!read_exactly(file.fd.get(), static_cast<char*>(to), n, offset, file.path)) {
+    throw Error(Code::io, quoted(file.path) + " shrank while it was read");
+  }
+}
+
+std::string read_file(const std::string& path, int64_t max_bytes) {
+  const RegularFile file = open_file(path, max_bytes);
   std::string bytes;
   try {
-    bytes.resize(static_cast<size_t>(st.st_size));
+    bytes.resize(static_cast<size_t>(file.size));
   } catch (const std::bad_alloc&) {
-    throw Error(Code::oom, "no memory for the " + std::to_string(st.st_size) + " bytes of " + quoted(path));
+    throw Error(Code::oom, "no memory for the " + std::to_string(file.size) + " bytes of " + quoted(path));
   }
-  if (!read_exactly(fd.get(), bytes.data(), st.st_size, 0, path)) {
-    throw Error(Code::io, quoted(path) + " shrank while it was read");
-  }
+  read_exactly(file, bytes.data(), file.size, 0);
   return bytes;
 }
 

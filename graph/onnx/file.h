@@ -24,6 +24,17 @@ class Fd {
   int fd_ = -1;
 };
 
+// A regular file, open for reading. Error{io} if it cannot be opened or is not a regular file (nothing blocks
+// on a FIFO), Error{limit} if it is larger than max_bytes.
+struct RegularFile {
+  Fd fd;
+  int64_t size = 0;
+  std::string path;  // for messages
+};
+RegularFile open_file(const std::string& path, int64_t max_bytes);
+// Exactly n bytes at `offset`; Error{io} if that fails or the file has shrunk.
+void read_exactly(const RegularFile& file, void* to, int64_t n, int64_t offset);
+
 // The whole of a regular file. Error{io} if it cannot be opened or is not a regular file (nothing blocks on a
 // FIFO), Error{limit} if it is larger than max_bytes: before anything is read.
 std::string read_file(const std::string& path, int64_t max_bytes);

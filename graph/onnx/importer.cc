@@ -63,11 +63,12 @@ Opsets opsets_of(const google::protobuf::RepeatedPtrField<OpsetProto>& imports) 
   return out;
 }
 
-Importer::Importer(ModelProto& proto, const LoadOptions& options, const std::string& base_dir)
+Importer::Importer(ModelProto& proto, const LoadOptions& options, const std::string& base_dir,
+                   Payloads payloads)
     : proto_(proto),
       options_(options),
       files_(options.external_data ? base_dir : ""),
-      tensors_(files_, options.limits.max_constant_bytes) {}
+      tensors_(files_, options.limits.max_constant_bytes, std::move(payloads)) {}
 
 Model Importer::run() {
   if (proto_.ir_version() < 1) invalid("no IR version: not an ONNX model");

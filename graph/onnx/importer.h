@@ -52,7 +52,8 @@ struct Scope {
 
 class Importer {
  public:
-  Importer(ModelProto& proto, const LoadOptions& options, const std::string& base_dir);
+  Importer(ModelProto& proto, const LoadOptions& options, const std::string& base_dir,
+           Payloads payloads = {});
   Model run();
 
  private:

@@ -151,6 +151,15 @@ ExternalFiles::Place place_of(const TensorProto& p) {
   return place;
 }
 
+// That so many raw bytes are such a tensor.
+void check_raw(int64_t have, DType t, const Dims& dims) {
+  if (t == DType::string) invalid("strings cannot be raw data");
+  const int64_t takes = stored_bytes(t, element_count(dims));
+  if (have == takes) return;
+  invalid("raw data has " + std::to_string(have) + " bytes, " + std::string(name(t)) + to_string(dims) +
+          " takes " + std::to_string(takes));
+}
+
 // A bool is 0 or 1 in memory, whatever the file says.
 void normalize_bools(Tensor& t) {
   auto* p = static_cast<uint8_t*>(t.mutable_raw());
@@ -179,14 +188,26 @@ void TensorReader::take(int64_t bytes) {
   left_ -= bytes;
 }
 
-Tensor TensorReader::from_raw(TensorProto& p, DType t, Dims dims) {
-  if (t == DType::string) invalid("strings cannot be raw data");
-  const int64_t count = element_count(dims);
-  const auto have = static_cast<int64_t>(p.raw_data().size());
-  if (have != stored_bytes(t, count)) {
-    invalid("raw data has " + std::to_string(have) + " bytes, " + std::string(name(t)) + to_string(dims) +
-            " takes " + std::to_string(stored_bytes(t, count)));
+Tensor TensorReader::from_payload(const Extent& extent, DType t, Dims dims) {
+  check_raw(extent.bytes, t, dims);
+  Tensor out(t, std::move(dims));
+  if (storage_bits(t) < 8) {
+    std::string packed(static_cast<size_t>(extent.bytes), '\0');
+    read_exactly(*payloads_.file, packed.data(), extent.bytes, extent.offset);
+    unpack(reinterpret_cast<const uint8_t*>(packed.data()), static_cast<uint8_t*>(out.mutable_raw()),
+           out.size(), storage_bits(t), is_signed_int(t));
+    return out;
   }
+  read_exactly(*payloads_.file, out.mutable_raw(), extent.bytes, extent.offset);
+  if (t == DType::boolean) normalize_bools(out);
+  return out;
+}
+
+Tensor TensorReader::from_raw(TensorProto& p, DType t, Dims dims) {
+  const auto payload = payloads_.of.find(&p);
+  if (payload != payloads_.of.end()) return from_payload(payload->second, t, std::move(dims));
+  const int64_t count = element_count(dims);
+  check_raw(static_cast<int64_t>(p.raw_data().size()), t, dims);
   if (storage_bits(t) < 8) {
     Tensor out(t, std::move(dims));
     unpack(reinterpret_cast<const uint8_t*>(p.raw_data().data()), static_cast<uint8_t*>(out.mutable_raw()),
@@ -228,7 +249,8 @@ Tensor TensorReader::decode(TensorProto& p) {
   if (p.data_location() != 0) invalid("data location " + std::to_string(p.data_location()));
   if (p.external_data_size()) invalid("names external data but is not marked as external");
   const bool typed = has_typed_data(p);
-  if (typed && p.has_raw_data() && !p.raw_data().empty()) invalid("has both raw and typed data");
+  const bool raw = p.has_raw_data() && (!p.raw_data().empty() || payloads_.of.contains(&p));
+  if (typed && raw) invalid("has both raw and typed data");
   if (p.has_raw_data() && !typed) return from_raw(p, t, std::move(dims));
   return from_typed(p, t, dims);
 }

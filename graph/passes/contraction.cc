@@ -1,6 +1,7 @@
 #include "graph/passes/contraction.h"
 
 #include <cmath>
+#include <limits>
 
 #include "graph/ops/numeric.h"
 
@@ -53,17 +54,33 @@ bool weights_fit(const Contraction& c, const Tensor& w) {
   return w.rank() >= 3;
 }
 
-// w with each element times alpha * scale of its channel, in double, rounded once; nothing if one overflows.
-std::optional<Tensor> times(const Tensor& w, const ChannelOf& channel, const std::vector<double>& scale,
+// to[i] = from[i] * factor(i), in double and rounded once; false if one is not finite.
+template <class T, class Factor>
+bool multiply(const T* from, T* to, int64_t n, Factor&& factor) {
+  bool bad = false;
+  for (int64_t i = 0; i < n; ++i) {
+    to[i] = ops::narrow<T>(ops::widen(from[i]) * factor(i));
+    bad |= !(std::fabs(ops::widen(to[i])) <= std::numeric_limits<double>::max());
+  }
+  return !bad;
+}
+
+// w with each element times alpha * scale of its channel; nothing if one overflows. In runs of one channel,
+// or of all of them: models have hundreds of megabytes of weights, and this is part of loading.
+std::optional<Tensor> times(const Tensor& w, const ChannelOf& channel, std::vector<double> scale,
                             double alpha) {
   Tensor out(w.dtype(), w.dims());
+  for (double& s : scale) s *= alpha;
+  const bool rows = channel.inner == 1 && channel.group_channels == 0;
+  const int64_t run = rows ? channel.channels : channel.inner;
   bool finite = true;
   ops::visit_type(w.dtype(), ops::FloatTypes{}, [&]<class T>() {
     const T* from = w.data<T>();
     T* to = out.mutable_data<T>();
-    for (int64_t i = 0; i < w.size(); ++i) {
-      to[i] = ops::narrow<T>(ops::widen(from[i]) * (alpha * scale[static_cast<size_t>(channel(i))]));
-      finite = finite && std::isfinite(ops::widen(to[i]));
+    for (int64_t at = 0; at < w.size() && finite; at += run) {
+      const double* factors = scale.data() + (rows ? 0 : channel(at));
+      finite = rows ? multiply(from + at, to + at, run, [factors](int64_t i) { return factors[i]; })
+                    : multiply(from + at, to + at, run, [f = *factors](int64_t) { return f; });
     }
   });
   if (!finite) return std::nullopt;

@@ -60,10 +60,13 @@ using ValueMap = std::map<std::string, Value>;
 class Executable;  // engine/runtime
 
 // A model made ready to run: immutable and thread-safe; copies share everything. The plan is specialised for
-// each combination of input shapes on first use and cached.
+// each combination of input shapes on first use and cached; at once if the model fixes them all.
 class Session {
  public:
   explicit Session(const Model& model, const SessionOptions& options = {});
+  // The same from a model that nobody else needs: where the input shapes are fixed, its weights are freed as
+  // they are packed, so that memory holds them once.
+  explicit Session(Model&& model, const SessionOptions& options = {});
 
   const std::vector<ValueDescription>& inputs() const;
   const std::vector<ValueDescription>& outputs() const;
@@ -91,6 +94,7 @@ class Session {
  private:
   friend class Context;
   struct Impl;
+  Session(Graph graph, const SessionOptions& options);
   std::shared_ptr<const Impl> impl_;
 };
 

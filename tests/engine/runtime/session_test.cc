@@ -54,6 +54,38 @@ Model relu_model() {
 
 }  // namespace
 
+TEST_CASE("a model that nobody else needs gives up its weights; results and shared models stay") {
+  const auto product = [] {
+    Graph g;
+    const ValueId x = g.add_input("x", Fact(DType::f32, {2, 3})), y = g.add_value("y"), z = g.add_value("z");
+    const ValueId w = g.add_constant("w", Tensor::of<float>({3, 2}, {1, 2, 3, 4, 5, 6}));
+    const ValueId v = g.add_constant("v", Tensor::of<float>({2, 2}, {1, 0, 1, 1}));
+    g.add_node("MatMul", "packed", {x, w}, {y});
+    g.add_node("MatMul", "packed_too", {y, v}, {z});
+    g.add_output(z, "z");
+    g.add_output(v, "v");  // read as it is: stays
+    return Model(std::move(g));
+  };
+  const std::vector<Value> in{Value(Tensor::of<float>({2, 3}, {1, 0, 0, 0, 1, 0}))};
+  const std::vector<float> want{3, 2, 7, 4}, v{1, 0, 1, 1};
+  const Model shared = product();
+  const Session from_shared(shared, {.threads = 1}), from_own(product(), {.threads = 1});
+  for (const Session* s : {&from_shared, &from_own}) {
+    for (int run = 0; run < 2; ++run) {
+      const std::vector<Value> out = s->run(in);
+      CHECK(floats(out[0]) == want);
+      CHECK(floats(out[1]) == v);
+    }
+    CHECK(s->explain_plan(in).size() > 0);
+  }
+  int defined = 0;
+  for (uint32_t i = 0; i < shared.graph().value_slots(); ++i)
+    defined += shared.graph().value(ValueId{i}).constant.defined();
+  CHECK(defined == 2);
+  // Packed once and the source gone: less than both.
+  CHECK(from_own.memory_use(in).constants <= from_shared.memory_use(in).constants);
+}
+
 TEST_CASE("any number of threads inside gives the same bits") {
   const Model model = Model::load(digits_path());
   for (int64_t batch : {1, 7}) {
