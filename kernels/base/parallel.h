@@ -5,10 +5,12 @@
 
 namespace skyline::kernels {
 
-// Calls body(begin, end) over [0, n) cut into at most `threads` contiguous ranges whose bounds are multiples
-// of `grain`, each range once, from OpenMP's pool; returns when all are done. Runs on the calling thread when
-// threads <= 1 or n <= grain. body must be noexcept and must not depend on how the range was cut: results are
-// the same bits for any number of threads. No allocation: body is passed by reference.
+// Calls body(begin, end) over [0, n) cut into contiguous ranges whose bounds are multiples of `grain`, each
+// range once, on at most `threads` threads, the calling one among them; returns when all are done. A thread
+// may get several ranges, neighbours first. Runs on the calling thread alone when threads <= 1 or n <= grain,
+// and inside another parallel_for. body must be noexcept and must not depend on how the range was cut:
+// results are the same bits for any number of threads. Any number of threads may call at a time. No
+// allocation once the threads exist: body is passed by reference.
 using RangeBody = void (*)(void* self, int64_t begin, int64_t end);
 void parallel_for_raw(int threads, int64_t n, int64_t grain, RangeBody body, void* self) noexcept;
 
