@@ -80,8 +80,8 @@ extern "C" {
 
 // Returns null and writes the reason to `why` (256 bytes) on failure. transposes: 1 A, 2 B, 4 B is a weight.
 __attribute__((visibility("default"))) void* gemm_open(int64_t batch, int64_t m, int64_t n, int64_t k,
-                                                       int modes, const char* isa, int threads, const float* a,
-                                                       const float* b, float* c, char* why) {
+                                                       int modes, const char* isa, int threads,
+                                                       const float* a, const float* b, float* c, char* why) {
   try {
     GemmProblem p{.m = m, .n = n, .k = k, .batch = batch};
     p.trans_a = modes & 1;

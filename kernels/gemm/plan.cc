@@ -37,6 +37,22 @@ const GemmKernel* choose(const GemmProblem& p, IsaSet isa) {
       "gemm", isa, [&](const GemmKernel& k) { return k.in == in && (k.max_n == 0 || p.n <= k.max_n); });
 }
 
+// Several blocks for each thread, so that one which is slowed down leaves some to others. Blocks are cut
+// across their longer side and stay above 20 us of work.
+Grid cut_finer(Grid grid, const GemmKernel& kernel, double work) {
+  constexpr double kWorthABlock = 2e6;  // multiply-adds
+  if (grid.blocks() == 1) return grid;
+  const auto cuts =
+      static_cast<int64_t>(std::clamp(work / static_cast<double>(grid.blocks()) / kWorthABlock, 1.0, 4.0));
+  const int64_t tiles = (grid.m + kernel.mr - 1) / kernel.mr / grid.rows, panels = grid.panels / grid.columns;
+  if (tiles * kernel.mr >= panels * kernel.nr) {
+    grid.rows *= std::clamp<int64_t>(tiles, 1, cuts);
+  } else {
+    grid.columns *= std::clamp<int64_t>(panels, 1, cuts);
+  }
+  return grid;
+}
+
 }  // namespace
 
 Grid make_grid(const GemmKernel& kernel, int64_t m, int64_t n, int64_t k, int threads) noexcept {
@@ -61,7 +77,7 @@ Grid make_grid(const GemmKernel& kernel, int64_t m, int64_t n, int64_t k, int th
       best.columns = columns;
     }
   }
-  return best;
+  return cut_finer(best, kernel, work);
 }
 
 GemmPlan gemm_plan(const GemmProblem& problem, IsaSet isa, const GemmKernel* forced) {

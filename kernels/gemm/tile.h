@@ -18,6 +18,7 @@
 // K: each element is a sum of chains of multiply-adds in the order above, fused where the ISA has FMA, cut
 //    after a fixed number of steps; the bias comes last. Its bits depend neither on the tile's shape nor on
 //    where the tile lies.
+#include <cstddef>
 #include <cstdint>
 
 #include "kernels/gemm/epilogue.h"
@@ -34,6 +35,10 @@ struct GemmTile {
   int64_t m = 0, n = 0;
   DType out = DType::f32;  // of C; integer kernels store i32, f32, u8 or i8
   Epilogue epilogue;       // its pointers moved to this tile's first row and column
+  // What a later tile will read: at step s (of all taps) the kernel may ask for the line at fetch + s *
+  // fetch_step to be brought into L2. Null: nothing.
+  const std::byte* fetch = nullptr;
+  int64_t fetch_step = 0;  // bytes
 };
 
 struct GemmKernel : KernelInfo {

@@ -248,7 +248,7 @@ TEST_CASE("f32 gemm: batches by stride, by offsets and with a shared B") {
 }
 
 TEST_CASE("f32 gemm: the same bits for any number of threads, and on all ISAs with FMA") {
-  const int64_t m = 150, n = 150, k = 100;
+  const int64_t m = 150, n = 150, k = 300;
   std::vector<float> a = fill<float>(m * k, 10, -1000, 1000), b = fill<float>(k * n, 11, -1000, 1000);
   for (float& x : a) x *= 0.00123f;
   std::vector<std::byte> fused;
@@ -263,6 +263,46 @@ TEST_CASE("f32 gemm: the same bits for any number of threads, and on all ISAs wi
       if (kernel->needs == kIsaSse2) continue;
       if (fused.empty()) fused = one;
       CHECK(fused == one);
+    }
+  }
+}
+
+TEST_CASE("f32 gemm: the error against float64 is within 4 times that of a plain f32 loop") {
+  const int64_t m = 14, n = 33;
+  for (int64_t k : {16, 255, 257, 600, 1152, 5000}) {
+    std::vector<float> a = fill<float>(m * k, 12, -1000, 1000), b = fill<float>(k * n, 13, -900, 1000);
+    for (float& x : a) x *= 0.00123f;
+    for (float& x : b) x *= 0.00079f;
+    std::vector<double> exact(static_cast<size_t>(m * n));
+    double plain_worst = 0, plain_sum = 0;
+    for (int64_t i = 0; i < m; ++i) {
+      for (int64_t j = 0; j < n; ++j) {
+        float plain = 0;
+        double& sum = exact[static_cast<size_t>(i * n + j)];
+        for (int64_t s = 0; s < k; ++s) {
+          const float x = a[static_cast<size_t>(i * k + s)], y = b[static_cast<size_t>(s * n + j)];
+          plain += x * y;
+          sum += static_cast<double>(x) * y;
+        }
+        plain_worst = std::max(plain_worst, std::abs(plain - sum));
+        plain_sum += std::abs(plain - sum);
+      }
+    }
+    for (const GemmKernel* kernel : kernels_of(DType::f32)) {
+      for (bool const_b : {false, true}) {
+        const GemmArgs args{.a = a.data(), .lda = k, .b = b.data(), .ldb = n, .ldc = n};
+        const auto c = run({.m = m, .n = n, .k = k, .const_b = const_b}, args, exact.size(), *kernel, 1).c;
+        double worst = 0, sum = 0;
+        for (size_t i = 0; i < exact.size(); ++i) {
+          const double error = std::abs(reinterpret_cast<const float*>(c.data())[i] - exact[i]);
+          worst = std::max(worst, error);
+          sum += error;
+        }
+        CAPTURE(kernel->name);
+        CAPTURE(k);
+        CHECK(worst <= 4 * plain_worst);
+        CHECK(sum <= 4 * plain_sum);
+      }
     }
   }
 }
