@@ -139,7 +139,8 @@ std::optional<Lowered> lower_slice(Lowering& l) {
     if (start < 0) start += n;  // INT64_MIN + n stays far below zero
     start = steps[i] > 0 ? std::clamp<int64_t>(start, 0, n) : std::clamp<int64_t>(start, 0, n - 1);
     offset += start * base[axis];
-    strides[axis] = base[axis] * steps[i];
+    strides[axis] =
+        y[axis] > 1 ? base[axis] * steps[i] : 0;  // a step over a single element may be any number
   }
   return one_copy(block_copy(y, strides, offset, row_major_strides(y), 0), size_of(l.in_type(0)), "slice");
 }

@@ -7,7 +7,7 @@ root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 models=${SKYLINE_MODELS:-$root/../shared/models}/models
 if [ ! -d "$models" ]; then
   echo "SKIPPED: no models in \$SKYLINE_MODELS (default: shared/models beside the checkout)"
-  exit 0
+  exit 77
 fi
 status=0
 for folder in "$models"/*/; do

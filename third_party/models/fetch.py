@@ -63,7 +63,7 @@ class Failed(Exception):
 def pip():
     """An interpreter that has pip: this one, else that of the repository's virtual environment."""
     for python in (sys.executable, str(REPOSITORY / ".venv/bin/python")):
-        if subprocess.run([python, "-m", "pip", "--version"], capture_output=True).returncode == 0:
+        if pathlib.Path(python).exists() and subprocess.run([python, "-m", "pip", "--version"], capture_output=True).returncode == 0:
             return [python, "-m", "pip"]
     raise Failed("no pip here: third_party/python/venv.sh makes a virtual environment with it")
 
