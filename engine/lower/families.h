@@ -19,6 +19,7 @@ std::span<const LowerRow> pool_rows();
 std::span<const LowerRow> resize_rows();
 std::span<const LowerRow> recurrent_rows();
 std::span<const LowerRow> conv_rows();
+std::span<const LowerRow> strips_rows();
 std::span<const LowerRow> quantize_rows();
 std::span<const LowerRow> quantized_product_rows();
 
@@ -37,6 +38,7 @@ inline constexpr Family kFamilies[] = {
     resize_rows,
     recurrent_rows,
     conv_rows,
+    strips_rows,
     quantize_rows,
     quantized_product_rows,
 };

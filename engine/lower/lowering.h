@@ -84,6 +84,9 @@ class Lowering {
   const IsaSet isa;   // kernels must not need more
   const int threads;  // of the session; StepArgs::threads at run time is at most this
 
+  // The same for a node of a graph that belongs to this node (a body).
+  Lowering at(const Graph& g, const Node& n) const { return {g, n, isa, threads, cache_}; }
+
   const Attrs& attrs() const { return node.attrs; }
   bool has(size_t i) const { return node.in(i) != kNoValue; }
   DType in_type(size_t i) const { return graph.fact(node.in(i)).dtype; }

@@ -23,6 +23,7 @@ std::span<const OpDef> gather_ops();
 std::span<const OpDef> scatter_ops();
 std::span<const OpDef> select_ops();
 std::span<const OpDef> conv_ops();
+std::span<const OpDef> strips_ops();
 std::span<const OpDef> matmul_ops();
 std::span<const OpDef> pool_ops();
 std::span<const OpDef> softmax_ops();
@@ -71,6 +72,7 @@ inline constexpr Family kFamilies[] = {
     scatter_ops,
     select_ops,
     conv_ops,
+    strips_ops,
     matmul_ops,
     pool_ops,
     softmax_ops,

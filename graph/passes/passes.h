@@ -41,6 +41,7 @@ extern const Pass kFuseMatMul;       // a transposed factor, a product with a nu
 extern const Pass kFuseResidual;     // contraction + tensor of its shape
 extern const Pass kFuseActivation;   // activation of a contraction
 extern const Pass kFuseElementwise;  // chains and trees of elementwise operators
+extern const Pass kFuseStrips;       // chains of convolutions with large intermediates
 
 // Data movement.
 extern const Pass kMergeReshapes;  // chains of Reshape, Squeeze, Unsqueeze, Flatten; Transposes that are one

@@ -29,7 +29,7 @@ const std::array kTarget = {kFoldDequantize, kLayoutNhwc,
                             // What is left of that.
                             kFoldConstants, kRemoveIdentity, kMergeCommon};
 
-const std::array kFinal = {kFuseElementwise};
+const std::array kFinal = {kFuseStrips, kFuseElementwise};
 
 }  // namespace
 
