@@ -6,7 +6,7 @@
 
 Shapes are MxNxK. B is a constant that every library but OpenBLAS packs once, ahead of time. Engines take turns of
 --seconds; between turns there is a pause in which threads that spin go to sleep. Each number is the median over the
-rounds of a turn's median. A product by ONNX Runtime goes through an IO binding from Python; what a product of one
+rounds of a turn's median; the ratio to the best peer is the median of the rounds' ratios. A product by ONNX Runtime goes through an IO binding from Python; what a product of one
 element costs in the same way is subtracted, the session's own overhead included.
 
 Threads are bounded by the affinity mask, so each number of threads runs in a process of its own. --isa avx2 caps oneDNN and
@@ -197,13 +197,16 @@ class OnnxRuntime:
             laps = (ctypes.c_int64 * MOST_CALLS)()
             count = self.laps(run, 0.1, laps)
             self.overhead[threads] = statistics.median(laps[:count])
-        self.parts = (threads, a, b, c)
+        self.parts, self.kept = (threads, a, b, c), None
         self.less = self.overhead[threads]
 
     def time(self, seconds, times):
-        run, keep = self.bind(*self.parts)  # of this turn only: its threads spin for as long as it lives
-        for _ in range(3):
-            run()
+        run, keep = self.kept or self.bind(*self.parts)
+        if self.parts[0] == 1:
+            self.kept = run, keep
+        else:  # a session of this turn only: its threads spin for as long as it lives
+            for _ in range(3):
+                run()
         count = self.laps(run, seconds, times)
         for i in range(count):
             times[i] = max(1, times[i] - int(self.less))
@@ -237,11 +240,12 @@ def measure_shape(options, libraries, text, threads):
     native.gemm_ceiling.restype = ctypes.c_double
     for i in range(options.rounds + 1):
         for name in (list(engines) if i % 2 else list(engines)[::-1]):
-            time.sleep(PAUSE)
+            time.sleep(PAUSE if threads > 1 else 0)
             count = engines[name].time(options.seconds if i else options.seconds / 4, times)
             if i:  # the first round warms up
                 medians[name].append(min(times[:count]) if options.best else statistics.median(times[:count]))
-        ceilings.append(native.gemm_ceiling(options.isa.encode(), threads, ctypes.c_int64(5_000_000)))
+        if i % 8 == 0:
+            ceilings.append(native.gemm_ceiling(options.isa.encode(), threads, ctypes.c_int64(3_000_000)))
     for name, c in results.items():
         error = np.abs(c - want).max() / np.abs(want).max()
         if not error < 1e-4:
@@ -252,7 +256,10 @@ def measure_shape(options, libraries, text, threads):
     about = {name: engine.about for name, engine in engines.items()}
     for engine in engines.values():
         engine.close()
-    return {"gflops": row, "ceiling": max(ceilings), "about": about}
+    # Turn by turn, so that a machine whose speed drifts slows both sides of a ratio.
+    ratios = {name: statistics.median(theirs / ours for theirs, ours in zip(medians[name], medians["ours"]))
+              for name in medians if name != "ours"}
+    return {"gflops": row, "ratios": ratios, "ceiling": max(ceilings), "about": about}
 
 
 def measure(options, threads):
@@ -282,8 +289,7 @@ def show(results, names):
         ratios = []
         for shape, row in rows.items():
             speed = row["gflops"]
-            best = max((speed[p] for p in peers if p != "openblas"), default=None)
-            ratio = speed["ours"] / best if best else float("nan")
+            ratio = min((row["ratios"][p] for p in peers if p != "openblas"), default=float("nan"))
             ratios.append(ratio)
             print(f"{shape:18}{threads:>2}" + "".join(f"{speed[n]:10.1f}" for n in names) +
                   f"{row['ceiling']:10.1f}{speed['ours'] / row['ceiling']:7.2f}{ratio:7.2f}")
@@ -297,8 +303,8 @@ def main():
     parser.add_argument("--threads", nargs="+", type=int, default=[1, 2])
     parser.add_argument("--isa", default="native", choices=["native", "avx512", "avx2", "sse2"])
     parser.add_argument("--engines", nargs="*", default=list(ENGINES), choices=list(ENGINES))
-    parser.add_argument("--seconds", type=float, default=0.03, help="of one turn")
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--seconds", type=float, default=0.005, help="of one turn")
+    parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--library", type=pathlib.Path,
                         default=ROOT / "build/release/bench/libskyline_peers_gemm.so")
     parser.add_argument("--ours", nargs="*", default=[], metavar="NAME=FILE", help="other builds of the library")
