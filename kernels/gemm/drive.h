@@ -21,8 +21,6 @@ struct Product {
   const std::byte* b = nullptr;
   const std::byte* direct = nullptr;
   int64_t direct_stride = 0;
-  // A, if its rows lie evenly spaced and one after the other: to be fetched ahead. May be null.
-  const std::byte* a = nullptr;
   std::byte* c = nullptr;
   int64_t c_stride = 0;  // bytes
   DType out = DType::f32;
@@ -71,26 +69,34 @@ inline int64_t tile_begin(const Block& b, int64_t tiles, int64_t i) {
   return b.m0 + (b.m1 - b.m0) * i / tiles;
 }
 
-// Panels that may share L2 with a block of A and what is fetched ahead of them. 512 KB of 2 MiB was the best
-// of 0, 512 and 1024 (Xeon with AVX-512): up to a fifth faster than one panel after the other where K is
-// 2048.
-inline int64_t panel_group(const PanelShape& shape) {
-  const int64_t room = std::max<int64_t>(cpu_info().l2, 256 << 10) / 4;
-  return std::max<int64_t>(1, room / std::max<int64_t>(shape.steps * shape.nr * kStepBytes, 1));
+inline int64_t l2_bytes() {
+  return std::max<int64_t>(cpu_info().l2, 256 << 10);
+}
+
+// Panels in a group. A panel that fits into L1 beside a tile's rows stays there while rows stream by. Else
+// the rows stay, and panels stream: as many as may share L2 with a block of A and what is fetched ahead. 512
+// KB of 2 MiB was the best of 0, 512 and 1024 (Xeon with AVX-512): up to a fifth faster than one panel at a
+// time where K is 2048.
+inline int64_t panel_group(const GemmKernel& kernel, const PanelShape& shape) {
+  const int64_t column = std::max<int64_t>(shape.steps, 1) * kStepBytes, panel = column * kernel.nr;
+  if (shape.n <= kernel.nr || panel + column * kernel.mr <= cpu_info().l1d) return 1;
+  return std::max<int64_t>(1, l2_bytes() / 4 / panel);
 }
 
 // What the tiles of a block should fetch ahead: those of the first group of panels rows of A that nobody has
-// read yet, the others their share of the panels of the next group.
-inline void fetch_ahead(const Product& g, const Block& block, int64_t p, int64_t i, int64_t tiles,
-                        GemmTile& t) {
-  const int64_t steps = std::max<int64_t>(g.taps * g.steps, 1), next = p + g.group;
+// read yet, the others their share of the panels of the next group. Not what is small enough to be in L2
+// anyway.
+inline void fetch_ahead(const Product& g, const Block& block, const std::byte* a, bool far_b, int64_t p,
+                        int64_t i, int64_t tiles, GemmTile& t) {
   t.fetch = nullptr;
   t.fetch_step = 0;
-  if (p < block.p0 + g.group && g.a && i + 1 < tiles) {
+  if (tiles == 1) return;
+  const int64_t steps = std::max<int64_t>(g.taps * g.steps, 1), next = p + g.group;
+  if (p < block.p0 + g.group && a && i + 1 < tiles) {
     const int64_t share = std::min(g.group, block.p1 - block.p0), bytes = t.m * g.steps * kStepBytes;
-    t.fetch = g.a + tile_begin(block, tiles, i + 1) * g.steps * kStepBytes + bytes * (p - block.p0) / share;
+    t.fetch = a + tile_begin(block, tiles, i + 1) * g.steps * kStepBytes + bytes * (p - block.p0) / share;
     t.fetch_step = t.m * kStepBytes / share;
-  } else if (next < block.p1 && !g.direct && tiles > 1) {
+  } else if (far_b && next < block.p1 && !g.direct) {
     const int64_t bytes = g.shape.stride(next) * steps, first = bytes * i / tiles;
     t.fetch = g.b + g.shape.offset(next) + first;
     t.fetch_step = (bytes * (i + 1) / tiles - first) / steps;
@@ -98,11 +104,13 @@ inline void fetch_ahead(const Product& g, const Block& block, int64_t p, int64_t
 }
 
 // Runs a block: for each group of panels, for each tile of rows, the panels of the group. rows(row, m) gives
-// the taps * m pointers of tile.h for the m rows from `row` on.
+// the taps * m pointers of tile.h for the m rows from `row` on. `a`: A's first row, if the rows lie one after
+// the other and should be fetched ahead.
 template <class Rows>
-void run_block(const Product& g, const Block& block, Rows&& rows) noexcept {
+void run_block(const Product& g, const Block& block, Rows&& rows, const std::byte* a = nullptr) noexcept {
   const int64_t tiles = tile_count(block, g.kernel->mr);
   const auto out_size = static_cast<int64_t>(size_of(g.out));
+  const bool far_b = g.shape.n * g.shape.steps * kStepBytes > l2_bytes() / 2;
   GemmTile t;
   t.steps = g.steps;
   t.taps = g.taps;
@@ -126,7 +134,7 @@ void run_block(const Product& g, const Block& block, Rows&& rows) noexcept {
         }
         t.epilogue = moved(g.epilogue, row, col);
         t.c = g.c + row * g.c_stride + col * out_size;
-        fetch_ahead(g, block, p, i, tiles, t);
+        fetch_ahead(g, block, a, far_b, p, i, tiles, t);
         g.kernel->run(t);
       }
       row = next;

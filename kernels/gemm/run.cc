@@ -63,6 +63,7 @@ struct Run {
     Product g;
     g.kernel = plan.kernel;
     g.shape = shape_of(plan);
+    g.group = panel_group(*plan.kernel, g.shape);
     g.steps = plan.steps;
     g.b = p.const_b ? e.b : b_packed;
     if (reads_direct(plan)) {
@@ -96,7 +97,6 @@ struct Run {
     const auto size = static_cast<int64_t>(size_of(p.a));
     const int64_t m_stride = p.trans_a ? 1 : args.lda, k_stride = p.trans_a ? args.lda : 1;
     const void* pointers[kMaxMr];
-    const bool f32 = p.a == DType::f32;
     for (int64_t m0 = whole.m0; m0 < whole.m1; m0 += plan.schedule.mc) {
       const Block part{m0, std::min(whole.m1, m0 + plan.schedule.mc), whole.p0, whole.p1};
       const std::byte* base = e.a;
@@ -105,14 +105,13 @@ struct Run {
         stride = copy_a(e, part, m_stride, k_stride, scratch);
         base = scratch - part.m0 * stride;
       }
-      Product block_g = g;
-      block_g.group = panel_group(g.shape);
-      block_g.a = f32 && stride == plan.steps * kStepBytes ? base : nullptr;
-      run_block(block_g, part, [&](int64_t row, int64_t m) {
+      const auto rows = [&](int64_t row, int64_t m) {
         const std::byte* first = base + row * stride;
         for (int64_t i = 0; i < m; ++i) pointers[i] = first + i * stride;
         return pointers;
-      });
+      };
+      const bool far_a = stride == plan.steps * kStepBytes && p.m * stride > l2_bytes() / 2;
+      run_block(g, part, rows, far_a ? base : nullptr);
     }
   }
 
