@@ -12,12 +12,7 @@ using namespace skyline::kernels;
 namespace {
 
 using Backend = void (*)(int, int64_t, int64_t, RangeBody, void*) noexcept;
-// ThreadSanitizer does not see into libgomp and would call every hand-over a race.
-#ifdef __SANITIZE_THREAD__
-constexpr Backend kBackends[] = {pool_for};
-#else
 constexpr Backend kBackends[] = {pool_for, openmp_for};
-#endif
 
 template <class F>
 void run(Backend backend, int threads, int64_t n, int64_t grain, F body) {
