@@ -27,20 +27,8 @@ std::span<const LowerRow> quantized_product_rows();
 std::optional<Lowered> lower_variadic(Lowering& l, std::string_view op);
 
 inline constexpr Family kFamilies[] = {
-    shape_rows,
-    eltwise_rows,
-    chain_rows,
-    gemm_rows,
-    move_rows,
-    index_rows,
-    reduce_rows,
-    pool_rows,
-    resize_rows,
-    recurrent_rows,
-    conv_rows,
-    strips_rows,
-    quantize_rows,
-    quantized_product_rows,
+    shape_rows, eltwise_rows, chain_rows,     gemm_rows, move_rows,   index_rows,    reduce_rows,
+    pool_rows,  resize_rows,  recurrent_rows, conv_rows, strips_rows, quantize_rows, quantized_product_rows,
 };
 
 }  // namespace skyline::lower
