@@ -6,6 +6,7 @@
 #include "graph/ops/attention_core.h"
 #include "graph/ops/control.h"
 #include "graph/ops/families.h"
+#include "graph/ops/fused_attention.h"
 #include "graph/ops/numeric.h"
 
 namespace skyline::ops {
@@ -316,6 +317,13 @@ constexpr OpDef kOps[] = {
      .eval = eval_flex,
      .work = work_attention,
      .flags = kOpControl},
+    {.name = "FusedAttention",
+     .domain = "skyline",
+     .min_inputs = 3,
+     .max_inputs = 4,
+     .infer = infer_fused_attention,
+     .eval = eval_fused_attention,
+     .work = work_fused_attention},
 };
 
 }  // namespace

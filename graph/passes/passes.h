@@ -22,6 +22,7 @@ extern const Pass kInlineIf;        // If with a constant condition -> its branc
 // Cleaning.
 extern const Pass kRemoveIdentity;  // nodes that return their input
 extern const Pass kMergeCommon;     // nodes that compute what another already does
+extern const Pass kSplitMean;       // Mean -> Sum / count
 // Into constant weights.
 extern const Pass kFoldBatchNorm;       // BatchNormalization after a contraction
 extern const Pass kDecomposeBatchNorm;  // BatchNormalization that stands alone -> Mul + Add
@@ -35,6 +36,9 @@ extern const Pass kRecogniseGelu;        // exact and by tanh
 extern const Pass kRecogniseNorm;        // LayerNormalization, RMSNormalization, without scale and bias
 extern const Pass kRecogniseSoftmax;     // with its maximum taken off
 extern const Pass kFoldNormScale;        // constants after a normalization into its scale and bias
+extern const Pass
+    kRecogniseAttention;            // on static shapes: softmax(Q K^T) V with the moves of heads before it
+extern const Pass kPlaceAttention;  // and with those behind it
 
 // Fusion.
 extern const Pass kFuseMatMul;       // a transposed factor, a product with a number
@@ -45,6 +49,7 @@ extern const Pass kFuseStrips;       // chains of convolutions with large interm
 
 // Data movement.
 extern const Pass kMergeReshapes;  // chains of Reshape, Squeeze, Unsqueeze, Flatten; Transposes that are one
+extern const Pass kSinkReshapes;   // behind what a contraction's epilogue can take
 extern const Pass kMergeTransposes;  // Transpose of a Transpose
 extern const Pass kSinkTransposes;   // towards the outputs, to meet others
 extern const Pass kLayoutNhwc;       // convolutions channels-last

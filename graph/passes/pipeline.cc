@@ -11,23 +11,29 @@ using namespace passes;
 
 const std::array kPortable = {
     // Constants, and what they make superfluous.
-    kInlineIf, kFoldConstants, kRemoveIdentity, kMergeCommon,
+    kInlineIf, kFoldConstants, kRemoveIdentity, kMergeCommon, kSplitMean,
+    // Recognition comes before all that takes a number away from a pattern: HardSigmoid(conv + 3) is to keep
+    // its 3, and Gelu its 0.5 when a MatMul is next.
+    kRecogniseActivation, kRecogniseGelu, kRecogniseNorm, kRecogniseSoftmax,
     // Before a Transpose can come between a factor and its MatMul.
     kFuseMatMul,
     // Data movement.
-    kMergeReshapes, kMergeTransposes, kSinkTransposes,
-    // Recognition comes before folding: HardSigmoid(conv + 3) is to keep its 3.
-    kRecogniseActivation, kRecogniseGelu, kRecogniseNorm, kRecogniseSoftmax, kFoldNormScale,
+    kMergeReshapes, kSinkReshapes, kMergeTransposes, kSinkTransposes,
+    // Folding.
+    kFoldNormScale,
     // Folding comes before fusion, which hides weights and bias behind an epilogue.
     kFoldPad, kFoldBatchNorm, kFoldScaleAfter, kFoldScaleBefore, kDecomposeBatchNorm,
     // Fusion.
     kFuseResidual, kFuseActivation};
 
-const std::array kTarget = {kFoldDequantize, kLayoutNhwc,
-                            // The moves that the layout has brought meet and cancel.
-                            kMergeTransposes, kMergeReshapes, kSinkTransposes,
-                            // What is left of that.
-                            kFoldConstants, kRemoveIdentity, kMergeCommon};
+const std::array kTarget = {  // Before the layout pass moves transposes about.
+    kRecogniseAttention, kPlaceAttention,
+    //
+    kFoldDequantize, kLayoutNhwc,
+    // The moves that the layout has brought meet and cancel.
+    kMergeTransposes, kMergeReshapes, kSinkTransposes,
+    // What is left of that.
+    kFoldConstants, kRemoveIdentity, kMergeCommon};
 
 const std::array kFinal = {kFuseStrips, kFuseElementwise};
 

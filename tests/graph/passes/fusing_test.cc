@@ -171,3 +171,63 @@ TEST_CASE("fuse-matmul: transposed factors and numbers") {
           return b.node("Mul", {b.node("MatMul", {x, k}), b.input({})});
         }) == Counts{{"MatMul", 1}, {"Mul", 1}, {"Transpose", 1}});
 }
+
+TEST_CASE("split-mean") {
+  const std::vector<Pass> passes{kSplitMean};
+  CHECK(after(passes, {2, 3}, [](Build& b, ValueId x) {
+          return b.node("Mean", {x, b.input({3}), x});
+        }) == Counts{{"Sum", 1}, {"Div", 1}});
+  CHECK(after(passes, {2, 3}, [](Build& b, ValueId x) { return b.node("Mean", {x}); }) ==
+        Counts{{"Mean", 1}});
+}
+
+TEST_CASE("a Gelu keeps its half when a product with constants is next") {
+  Build b;
+  const ValueId x = b.node("Add", {b.input({4, 8}), b.weights({8})});
+  const ValueId erf = b.node("Erf", {b.node("Div", {x, b.number(1.41421356f)})});
+  const ValueId y = b.node("Mul", {b.node("Mul", {x, b.node("Add", {erf, b.number(1)})}), b.number(0.5f)});
+  b.output(b.node("MatMul", {y, b.weights({8, 3})}));
+  CHECK(count_ops(optimized(b.g, {portable_passes().begin(), portable_passes().end()}, 1e-5)) ==
+        Counts{{"Add", 1}, {"Gelu", 1}, {"MatMul", 1}});
+}
+
+TEST_CASE("sink-reshapes") {
+  const std::vector<Pass> passes{kSinkReshapes};
+  const auto order = [&](auto make) {
+    Build b;
+    b.output(make(b, b.node("MatMul", {b.input({6, 5}), b.weights({5, 8})})));
+    const Graph g = optimized(b.g, passes, 1e-5);
+    std::string ops;
+    for (NodeId n : g.order()) ops += std::string(g.node(n).op->name) + " ";
+    return ops;
+  };
+  const auto reshaped = [](Build& b, ValueId x, std::vector<int64_t> dims = {2, 3, 8}) {
+    return b.node("Reshape", {x, b.ints(std::move(dims))});
+  };
+  CHECK(order([&](Build& b, ValueId x) {
+          return b.node("Add", {reshaped(b, x), b.weights({8})});
+        }) == "MatMul Add Reshape ");
+  CHECK(order([&](Build& b, ValueId x) {
+          return b.node("Gelu", {b.node("Add", {b.weights({1, 1, 8}), reshaped(b, x)})});
+        }) == "MatMul Add Gelu Reshape ");
+  CHECK(order([&](Build& b, ValueId x) {
+          return b.node("Mul", {reshaped(b, x, {6, 1, 8}), b.weights({6, 1, 1})});
+        }) == "MatMul Mul Reshape ");
+  CHECK(order([&](Build& b, ValueId x) { return b.node("Relu", {reshaped(b, x)}); }) ==
+        "MatMul Relu Reshape ");
+  // Varies along an axis that is new, grows the tensor, has two operands, is read by others.
+  CHECK(order([&](Build& b, ValueId x) {
+          return b.node("Add", {reshaped(b, x), b.weights({3, 1})});
+        }) == "MatMul Reshape Add ");
+  CHECK(order([&](Build& b, ValueId x) {
+          return b.node("Add", {reshaped(b, x), b.weights({4, 1, 1, 8})});
+        }) == "MatMul Reshape Add ");
+  CHECK(order([&](Build& b, ValueId x) {
+          return b.node("Add", {reshaped(b, x), b.input({8})});
+        }) == "MatMul Reshape Add ");
+  CHECK(order([&](Build& b, ValueId x) {
+          const ValueId r = reshaped(b, x);
+          b.output(r);
+          return b.node("Relu", {r});
+        }) == "MatMul Reshape Relu ");
+}
