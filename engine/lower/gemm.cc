@@ -5,6 +5,7 @@
 
 #include "engine/lower/families.h"
 #include "engine/lower/fused.h"
+#include "kernels/base/memory.h"
 
 namespace skyline::lower {
 namespace {
@@ -17,6 +18,8 @@ struct MatProduct {
   float alpha = 1;
   std::optional<size_t> bias, residual;  // which inputs
   bool bias_is_residual = false;         // a full matrix rather than one value per column
+  bool bias_per_row = false;             // or per row
+  bool bias_is_one = false;              // or one for all
   Activation act;
 };
 
@@ -95,8 +98,9 @@ std::optional<Lowered> lower_product(Lowering& l, const MatProduct& p) {
     });
   }
   const auto bias = p.bias, residual = p.residual;
-  const bool full_bias = p.bias_is_residual;
-  const size_t workspace = gemm_workspace_bytes(plan, l.threads);
+  const bool full_bias = p.bias_is_residual, row_bias = p.bias_per_row, one_bias = p.bias_is_one;
+  const size_t workspace = align_up(gemm_workspace_bytes(plan, l.threads));
+  const int64_t columns = problem.n;
   return Lowered{.code = step_code([=](const StepArgs& s) {
                    GemmArgs g = args;
                    g.a = s.in[0];
@@ -106,7 +110,13 @@ std::optional<Lowered> lower_product(Lowering& l, const MatProduct& p) {
                      g.a_offsets = a_offsets.data();
                      g.b_offsets = b_offsets.data();
                    }
-                   if (bias && !full_bias) g.epilogue.bias_n = s.input<float>(*bias);
+                   if (bias && one_bias) {
+                     auto* repeated = reinterpret_cast<float*>(s.workspace + workspace);
+                     std::fill_n(repeated, columns, *s.input<float>(*bias));
+                     g.epilogue.bias_n = repeated;
+                   } else if (bias && !full_bias) {
+                     (row_bias ? g.epilogue.bias_m : g.epilogue.bias_n) = s.input<float>(*bias);
+                   }
                    const auto added = bias && full_bias ? bias : residual;
                    if (added) {
                      g.epilogue.residual = s.input<float>(*added);
@@ -116,7 +126,7 @@ std::optional<Lowered> lower_product(Lowering& l, const MatProduct& p) {
                    gemm_run(plan, g, s.workspace, s.threads);
                  }),
                  .kernel = std::string(plan.kernel->name),
-                 .workspace = workspace,
+                 .workspace = workspace + (one_bias ? static_cast<size_t>(columns) * sizeof(float) : 0),
                  .in_place = residual ? static_cast<int>(*residual) : -1};
 }
 
@@ -133,9 +143,11 @@ std::optional<Lowered> lower_gemm(Lowering& l) {
     if (l.attrs().real("beta", 1.0f) != 1.0f) return std::nullopt;
     const Dims c = l.in_dims(2), out = l.out_dims();
     const bool per_column = element_count(c) == out[1] && !c.empty() && c.back() == out[1];
-    if (!per_column && c != out) return std::nullopt;
     p.bias = 2;
-    p.bias_is_residual = !per_column;
+    p.bias_is_one = !per_column && element_count(c) == 1;
+    p.bias_per_row = !per_column && !p.bias_is_one && c == Dims{out[0], 1};
+    p.bias_is_residual = c == out && !per_column && !p.bias_is_one && !p.bias_per_row;
+    if (!per_column && !p.bias_is_one && !p.bias_per_row && !p.bias_is_residual) return std::nullopt;
   }
   return lower_product(l, p);
 }

@@ -138,6 +138,67 @@ std::optional<Lowered> lower_gather_elements(Lowering& l) {
                  .kernel = "gather_elements"};
 }
 
+// ---- what an update does to an element
+
+enum class Update { none, add, mul, max, min };
+
+std::optional<Update> update_of(const Attrs& attrs) {
+  constexpr std::pair<std::string_view, Update> kNames[] = {{"none", Update::none},
+                                                            {"add", Update::add},
+                                                            {"mul", Update::mul},
+                                                            {"max", Update::max},
+                                                            {"min", Update::min}};
+  const std::string name = attrs.text("reduction", "none");
+  for (const auto& [text, update] : kNames) {
+    if (name == text) return update;
+  }
+  return std::nullopt;
+}
+
+// to[i] = f(to[i], from[i]) for n elements.
+using UpdateFn = void (*)(std::byte* to, const std::byte* from, size_t n);
+template <class T, Update U>
+void update_elements(std::byte* to, const std::byte* from, size_t n) {
+  // Integers wrap around.
+  using A = std::conditional_t<std::is_integral_v<T>, std::make_unsigned<T>, std::type_identity<T>>::type;
+  auto* a = reinterpret_cast<T*>(to);
+  auto* b = reinterpret_cast<const T*>(from);
+  for (size_t i = 0; i < n; ++i) {
+    const T x = a[i], y = b[i];
+    if constexpr (U == Update::add) a[i] = static_cast<T>(static_cast<A>(x) + static_cast<A>(y));
+    if constexpr (U == Update::mul) a[i] = static_cast<T>(static_cast<A>(x) * static_cast<A>(y));
+    // A NaN stays, from whichever side it comes.
+    if constexpr (U == Update::max) a[i] = x > y || x != x ? x : y;
+    if constexpr (U == Update::min) a[i] = x < y || x != x ? x : y;
+  }
+}
+template <class T>
+UpdateFn update_fn(Update u) {
+  switch (u) {
+    case Update::add:
+      return update_elements<T, Update::add>;
+    case Update::mul:
+      return update_elements<T, Update::mul>;
+    case Update::max:
+      return update_elements<T, Update::max>;
+    case Update::min:
+      return update_elements<T, Update::min>;
+    case Update::none:
+      break;
+  }
+  return nullptr;
+}
+// How to update elements of that type; a null function copies. Nothing if there is no code for it.
+std::optional<UpdateFn> update_fn(const Lowering& l) {
+  const auto u = update_of(l.attrs());
+  if (!u) return std::nullopt;
+  if (*u == Update::none) return UpdateFn{nullptr};
+  if (l.in_type(0) == DType::f32) return update_fn<float>(*u);
+  if (l.in_type(0) == DType::i64) return update_fn<int64_t>(*u);
+  if (l.in_type(0) == DType::i32) return update_fn<int32_t>(*u);
+  return std::nullopt;
+}
+
 void copy_base(const StepArgs& s, size_t bytes) {
   if (s.in[0] != s.out[0]) std::memcpy(s.out[0], s.in[0], bytes);
 }
@@ -145,21 +206,27 @@ void copy_base(const StepArgs& s, size_t bytes) {
 std::optional<Lowered> lower_scatter_elements(Lowering& l) {
   const Dims x = l.in_dims(0), index = l.in_dims(1);
   if (!movable(l.in_type(0)) || !is_index(l.in_type(1)) || x.empty() || element_count(x) == 0 ||
-      l.in_dims(2) != index || l.attrs().text("reduction", "none") != "none")
+      l.in_dims(2) != index)
     return std::nullopt;
+  const auto update = update_fn(l);
+  if (!update) return std::nullopt;
   const auto axis =
       static_cast<size_t>(ops::normalize_axis(l.attrs().integer("axis", 0), static_cast<int>(x.size())));
   const auto plan = element_plan(x, index, axis);
   if (!plan) return std::nullopt;
   const size_t bytes = size_of(l.in_type(0)), all = bytes * static_cast<size_t>(element_count(x));
   const bool wide = l.in_type(1) == DType::i64;
-  return Lowered{.code = step_code([=, plan = *plan](const StepArgs& s) {
+  return Lowered{.code = step_code([=, plan = *plan, update = *update](const StepArgs& s) {
                    copy_base(s, all);
                    const auto* from = s.input<std::byte>(2);
                    auto* to = s.output<std::byte>(0);
                    const auto b = static_cast<int64_t>(bytes);
                    if (!for_elements(plan, {s.in[1], wide}, [&](int64_t at, int64_t position) noexcept {
-                         move_element(to + position * b, from + at * b, bytes);
+                         if (update) {
+                           update(to + position * b, from + at * b, 1);
+                         } else {
+                           move_element(to + position * b, from + at * b, bytes);
+                         }
                        }))
                      s.fail(kOutOfRange);
                  }),
@@ -236,21 +303,26 @@ std::optional<Lowered> lower_gather_nd(Lowering& l) {
 
 std::optional<Lowered> lower_scatter_nd(Lowering& l) {
   const Dims x = l.in_dims(0);
-  if (!movable(l.in_type(0)) || !is_index(l.in_type(1)) || l.attrs().text("reduction", "none") != "none")
-    return std::nullopt;
+  const auto update = update_fn(l);
+  if (!movable(l.in_type(0)) || !is_index(l.in_type(1)) || !update) return std::nullopt;
   const size_t bytes = size_of(l.in_type(0)), all = bytes * static_cast<size_t>(element_count(x));
   const auto plan = tuple_plan(x, l.in_dims(1), 0, bytes);
   if (!plan || static_cast<size_t>(plan->tuples) * plan->slice !=
                    static_cast<size_t>(element_count(l.in_dims(2))) * bytes)
     return std::nullopt;
   const bool wide = l.in_type(1) == DType::i64;
-  return Lowered{.code = step_code([=, p = *plan](const StepArgs& s) {
+  return Lowered{.code = step_code([=, p = *plan, update = *update](const StepArgs& s) {
                    copy_base(s, all);
                    for (int64_t t = 0; t < p.tuples; ++t) {
                      const int64_t at = p.offset(t, {s.in[1], wide});
                      if (at < 0) return s.fail(kOutOfRange);
-                     std::memcpy(s.output<std::byte>(0) + static_cast<size_t>(at) * bytes,
-                                 s.input<std::byte>(2) + static_cast<size_t>(t) * p.slice, p.slice);
+                     std::byte* to = s.output<std::byte>(0) + static_cast<size_t>(at) * bytes;
+                     const std::byte* from = s.input<std::byte>(2) + static_cast<size_t>(t) * p.slice;
+                     if (update) {
+                       update(to, from, p.slice / bytes);
+                     } else {
+                       std::memcpy(to, from, p.slice);
+                     }
                    }
                  }),
                  .kernel = "scatter_nd",

@@ -9,6 +9,7 @@
 #include "engine/lower/families.h"
 #include "engine/lower/quantized.h"
 #include "graph/ops/util.h"
+#include "kernels/base/parallel.h"
 
 namespace skyline::lower {
 namespace {
@@ -284,6 +285,64 @@ std::optional<Lowered> lower_qlinear_global_pool(Lowering& l) {
                  .workspace = static_cast<size_t>(p.channels) * 4};
 }
 
+// ---- QLinearSoftmax: (X, x_scale, x_zero, y_scale, y_zero)
+
+// The reference's arithmetic: a table of the exponentials of the steps below the largest, sums in double.
+struct ByteSoftmax {
+  int64_t outer, n, inner;
+  std::array<double, 256> exponentials;
+  QuantParams y;
+  float low;
+
+  template <class T>
+  void run(const T* x, T* out, int threads) const noexcept {
+    parallel_for(threads, outer * inner, 4096 / n + 1, [&](int64_t begin, int64_t end) noexcept {
+      for (int64_t row = begin; row < end; ++row) {
+        const int64_t at = row / inner * inner * n + row % inner;
+        int32_t top = x[at];
+        for (int64_t i = 1; i < n; ++i) top = std::max<int32_t>(top, x[at + i * inner]);
+        const auto e = [&](int64_t i) { return exponentials[static_cast<size_t>(top - x[at + i * inner])]; };
+        double sum = 0;
+        for (int64_t i = 0; i < n; ++i) sum += e(i);
+        for (int64_t i = 0; i < n; ++i)
+          out[at + i * inner] = code<T>(static_cast<float>(e(i) / sum) / y.scale);
+      }
+    });
+  }
+  template <class T>
+  T code(float q) const noexcept {
+    const float zero = static_cast<float>(y.zero), bottom = low - zero, top = low + 255.0f - zero;
+    const float clamped = q > bottom ? std::min(q, top) : bottom;
+    return static_cast<T>(static_cast<int32_t>(std::nearbyint(clamped)) + y.zero);
+  }
+};
+
+std::optional<Lowered> lower_qlinear_softmax(Lowering& l) {
+  const Dims x = l.in_dims(0);
+  const DType t = l.in_type(0);
+  if (!is_byte(t) || l.out_type() != t || x.empty() || element_count(x) == 0) return std::nullopt;
+  const auto px = params(l, 1, 2, t), py = params(l, 3, 4, t, true);
+  if (!px || !py) return std::nullopt;
+  const int rank = static_cast<int>(x.size()),
+            axis = ops::normalize_axis(l.attrs().integer("axis", -1), rank);
+  // Before opset 13 a softmax runs over all axes from the one named.
+  const bool flat = l.attrs().integer("opset", 13) < 13;
+  ByteSoftmax s{1, 1, 1, {}, *py, t == DType::i8 ? -128.0f : 0.0f};
+  for (int i = 0; i < rank; ++i)
+    (i < axis ? s.outer : i == axis || flat ? s.n : s.inner) *= x[static_cast<size_t>(i)];
+  for (int d = 0; d < 256; ++d) {
+    s.exponentials[static_cast<size_t>(d)] = std::exp(px->scale * static_cast<double>(-d));
+  }
+  return Lowered{.code = step_code([s, t](const StepArgs& a) {
+                   if (t == DType::i8) {
+                     s.run(a.input<int8_t>(0), a.output<int8_t>(0), a.threads);
+                   } else {
+                     s.run(a.input<uint8_t>(0), a.output<uint8_t>(0), a.threads);
+                   }
+                 }),
+                 .kernel = "qlinear_softmax"};
+}
+
 constexpr LowerRow kRows[] = {
     {"QuantizeLinear", "", lower_quantize},
     {"QuantizeLinear", "com.microsoft", lower_quantize},
@@ -295,6 +354,7 @@ constexpr LowerRow kRows[] = {
     {"QLinearSigmoid", "com.microsoft", lower_qlinear_sigmoid},
     {"QLinearLeakyRelu", "com.microsoft", lower_qlinear_leaky_relu},
     {"QLinearConcat", "com.microsoft", lower_qlinear_concat},
+    {"QLinearSoftmax", "com.microsoft", lower_qlinear_softmax},
     {"QLinearGlobalAveragePool", "com.microsoft", lower_qlinear_global_pool},
 };
 

@@ -109,6 +109,22 @@ TEST_CASE("gathers and scatters") {
   check_sweep({.op = "ScatterND",
                .operands = {input(random.f32({5, 4, 3})), constant(Tensor::of<int64_t>({3, 1}, {4, 0, -2})),
                             input(random.f32({3, 4, 3}))}});
+  for (const char* reduction : {"add", "mul", "max", "min"}) {  // with one index twice
+    const Operand at = constant(Tensor::of<int64_t>({3, 1}, {4, 0, -1}));
+    const Attrs attrs{{"reduction", reduction}};
+    check_sweep({.op = "ScatterND",
+                 .operands = {input(random.f32({5, 4, 3})), at, input(random.f32({3, 4, 3}))},
+                 .attrs = attrs});
+    check_sweep({.op = "ScatterND",
+                 .operands = {input(random.ints<int64_t>({5, 4}, -9, 9)), at,
+                              input(random.ints<int64_t>({3, 4}, -9, 9))},
+                 .attrs = attrs});
+    check_sweep({.op = "ScatterElements",
+                 .operands = {input(random.ints<int32_t>({5, 4}, -9, 9)),
+                              constant(Tensor::of<int64_t>({3, 1}, {4, 0, -1})),
+                              input(random.ints<int32_t>({3, 1}, -9, 9))},
+                 .attrs = attrs});
+  }
   check_sweep({.op = "OneHot",
                .operands = {input(random.ints<int64_t>({2, 3}, -6, 6)), constant(Tensor::scalar<int64_t>(5)),
                             constant(Tensor::of<float>({2}, {-1, 2}))},
@@ -124,6 +140,23 @@ TEST_CASE("gathers and scatters") {
     check_sweep({.op = "CumSum",
                  .operands = {input(random.f32({3, 7, 2})), constant(Tensor::scalar<int64_t>(1))},
                  .attrs = {{"exclusive", flags & 1}, {"reverse", flags >> 1}}});
+  }
+}
+
+TEST_CASE("the largest and the smallest") {
+  Random random(31);
+  for (const int64_t axis : {0, 1, -1}) {
+    for (const int64_t largest : {0, 1}) {
+      for (const int64_t k : {1, 3}) {
+        Tensor x = random.f32({4, 5, 6});
+        for (float& v : x.mutable_span<float>()) v = std::round(v);  // ties
+        x.mutable_span<float>()[7] = NAN;
+        check_sweep({.op = "TopK",
+                     .operands = {input(x), constant(Tensor::vector({k}))},
+                     .attrs = {{"axis", axis}, {"largest", largest}},
+                     .outputs = {true, true}});
+      }
+    }
   }
 }
 

@@ -66,12 +66,18 @@ TEST_CASE("gemm and its fused forms") {
                  .domain = "skyline",
                  .tolerance = kSum});
   }
-  for (const Dims& c : {Dims{}, Dims{1}, Dims{5, 1}, Dims{1, 1}}) {  // biases that no epilogue has
-    check_sweep({.op = "Gemm",
-                 .operands = {input(random.f32({5, 3})), input(random.f32({3, 4})), input(random.f32(c))},
-                 .tolerance = kSum,
-                 .kernels = false});
+  for (const Dims& c : {Dims{}, Dims{1}, Dims{5, 1}, Dims{1, 1}}) {  // one for all, one per row
+    for (const int64_t n : {4, 1}) {
+      check_sweep({.op = "Gemm",
+                   .operands = {input(random.f32({5, 3})), input(random.f32({3, n})), input(random.f32(c))},
+                   .tolerance = kSum});
+    }
   }
+  check_sweep({.op = "Gemm",
+               .operands = {input(random.f32({5, 3})), input(random.f32({3, 4})), input(random.f32({4}))},
+               .attrs = {{"beta", 0.5f}},
+               .tolerance = kSum,
+               .kernels = false});
 }
 
 TEST_CASE("fused matmul with batches") {

@@ -64,6 +64,15 @@ void check_qlinear_elementwise(Random& random) {
                  .operands = {codes<T>(random, {300}), scale(0.04f), zero<T>(9), scale(0.004f), zero<T>(1)},
                  .domain = "com.microsoft"});
   }
+  for (const int64_t axis : {0, 1, -1}) {
+    for (const int64_t opset : {12, 13}) {
+      check_sweep(
+          {.op = "QLinearSoftmax",
+           .operands = {codes<T>(random, {6, 7, 5}), scale(0.05f), zero<T>(9), scale(1.0f / 256), zero<T>(0)},
+           .attrs = {{"axis", axis}, {"opset", opset}},
+           .domain = "com.microsoft"});
+    }
+  }
   check_sweep({.op = "QLinearConcat",
                .operands = {scale(0.02f), zero<T>(3), codes<T>(random, {2, 5, 3}), scale(0.02f), zero<T>(3),
                             codes<T>(random, {2, 4, 3}), scale(0.05f), zero<T>(9)},
