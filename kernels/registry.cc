@@ -1,5 +1,6 @@
 // Every kernel of the build, in one place. To add a kernel: define its row beside its code, declare it in the
 // family's header, and name it here, before the rows of the same op that it beats.
+#include "kernels/attention/attention.h"
 #include "kernels/conv/depthwise.h"
 #include "kernels/eltwise/eltwise.h"
 #include "kernels/gemm/tile.h"
@@ -43,6 +44,9 @@ constexpr const KernelInfo* kAll[] = {
     &softmax_avx512.info,
     &softmax_avx2.info,
     &softmax_sse2.info,
+    &attention_avx512.info,
+    &attention_avx2.info,
+    &attention_sse2.info,
     &norm_avx512.info,
     &norm_avx2.info,
     &norm_sse2.info,
@@ -63,9 +67,9 @@ constexpr const KernelInfo* kAll[] = {
     &probe_avx2.info,
     &probe_sse2.info,
 #elif defined(__aarch64__)
-    &gemm_f32_neon,    &gemm_i16_neon,     &depthwise_f32_neon, &eltwise_neon.info,
-    &reduce_neon.info, &softmax_neon.info, &norm_neon.info,     &pool_neon.info,
-    &resize_neon.info, &rnn_neon.info,     &quantize_neon.info, &probe_neon.info,
+    &gemm_f32_neon,      &gemm_i16_neon,   &depthwise_f32_neon,  &eltwise_neon.info, &reduce_neon.info,
+    &softmax_neon.info,  &norm_neon.info,  &pool_neon.info,      &resize_neon.info,  &rnn_neon.info,
+    &quantize_neon.info, &probe_neon.info, &attention_neon.info,
 #endif
 };
 

@@ -12,8 +12,11 @@ std::span<const LowerRow> shape_rows();
 std::span<const LowerRow> eltwise_rows();
 std::span<const LowerRow> chain_rows();
 std::span<const LowerRow> gemm_rows();
+std::span<const LowerRow> attention_rows();
+std::span<const LowerRow> attention_microsoft_rows();
 std::span<const LowerRow> move_rows();
 std::span<const LowerRow> index_rows();
+std::span<const LowerRow> select_rows();
 std::span<const LowerRow> reduce_rows();
 std::span<const LowerRow> pool_rows();
 std::span<const LowerRow> resize_rows();
@@ -27,8 +30,23 @@ std::span<const LowerRow> quantized_product_rows();
 std::optional<Lowered> lower_variadic(Lowering& l, std::string_view op);
 
 inline constexpr Family kFamilies[] = {
-    shape_rows, eltwise_rows, chain_rows,     gemm_rows, move_rows,   index_rows,    reduce_rows,
-    pool_rows,  resize_rows,  recurrent_rows, conv_rows, strips_rows, quantize_rows, quantized_product_rows,
+    shape_rows,
+    eltwise_rows,
+    chain_rows,
+    gemm_rows,
+    attention_rows,
+    attention_microsoft_rows,
+    move_rows,
+    index_rows,
+    select_rows,
+    reduce_rows,
+    pool_rows,
+    resize_rows,
+    recurrent_rows,
+    conv_rows,
+    strips_rows,
+    quantize_rows,
+    quantized_product_rows,
 };
 
 }  // namespace skyline::lower

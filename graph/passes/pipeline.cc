@@ -26,10 +26,9 @@ const std::array kPortable = {
     // Fusion.
     kFuseResidual, kFuseActivation};
 
-const std::array kTarget = {  // Before the layout pass moves transposes about.
-    kRecogniseAttention, kPlaceAttention,
-    //
-    kFoldDequantize, kLayoutNhwc,
+const std::array kTarget = {
+    // Before the layout pass moves transposes about.
+    kRecogniseAttention, kPlaceAttention, kFoldDequantize, kLayoutNhwc,
     // The moves that the layout has brought meet and cancel.
     kMergeTransposes, kMergeReshapes, kSinkTransposes,
     // What is left of that.
