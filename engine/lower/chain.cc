@@ -68,26 +68,62 @@ bool bind(const EltwiseTable& table, const ops::ElementwiseStep& s, ChainStep* t
   return false;
 }
 
+// Strides of an operand along the axes of a result of that rank: 0 where it repeats.
+Dims broadcast(const Dims& dims, const Dims& strides, size_t rank) {
+  Dims out(rank, 0);
+  const size_t lead = rank - dims.size();
+  for (size_t i = 0; i < dims.size(); ++i) out[lead + i] = dims[i] == 1 ? 0 : strides[i];
+  return out;
+}
+
 std::optional<Lowered> lower_steps(Lowering& l, const std::vector<ops::ElementwiseStep>& steps) {
   const size_t inputs = l.node.inputs.size();
   if (!l.all_inputs(DType::f32) || l.out_type() != DType::f32 || inputs > static_cast<size_t>(kMaxOperands) ||
       steps.size() > static_cast<size_t>(kMaxChainSteps))
     return std::nullopt;
-  auto chain = std::make_shared<Chain>();
-  chain->inputs = static_cast<int>(inputs);
-  chain->steps = static_cast<int>(steps.size());
+  Chain chain;
+  chain.inputs = static_cast<int>(inputs);
+  chain.steps = static_cast<int>(steps.size());
+  for (size_t i = 0; i < steps.size(); ++i) {
+    if (!bind(eltwise_kernels(l.isa), steps[i], &chain.step[i])) return std::nullopt;
+  }
+  return lower_chain(l, chain);
+}
+
+std::optional<Lowered> lower_fused_elementwise(Lowering& l) {
+  return lower_steps(l, ops::parse_steps(l.attrs(), l.node.inputs.size()));
+}
+
+}  // namespace
+
+std::optional<Lowered> lower_chain(Lowering& l, const Chain& steps) {
+  auto chain = std::make_shared<Chain>(steps);
+  const auto inputs = static_cast<size_t>(chain->inputs);
+  const Dims out = l.out_dims();
   chain->outputs = 1;
   chain->output[0] = chain->inputs + chain->steps - 1;
-  for (size_t i = 0; i < steps.size(); ++i) {
-    if (!bind(eltwise_kernels(l.isa), steps[i], &chain->step[i])) return std::nullopt;
+  if (l.out_ld()) {
+    chain->out_width = out.back();
+    chain->out_ld = l.out_ld();
   }
   if (!finish_chain(chain.get())) return std::nullopt;
-  const Dims out = l.out_dims();
   std::vector<Dims> dims;
-  for (size_t i = 0; i < inputs; ++i) dims.push_back(l.in_dims(i));
-  const std::vector<std::span<const int64_t>> shapes(dims.begin(), dims.end());
+  bool dense = true;
+  for (size_t i = 0; i < inputs; ++i) {
+    dims.push_back(l.in_dims(i));
+    dense = dense && l.in_ld(i) == 0;
+  }
   NdPlan plan;
-  if (!make_broadcast_plan(out, shapes, &plan)) return std::nullopt;
+  if (dense) {
+    const std::vector<std::span<const int64_t>> shapes(dims.begin(), dims.end());
+    if (!make_broadcast_plan(out, shapes, &plan)) return std::nullopt;
+  } else {
+    std::vector<Dims> strides;
+    std::vector<const int64_t*> pointers;
+    for (size_t i = 0; i < inputs; ++i) strides.push_back(broadcast(dims[i], l.in_strides(i), out.size()));
+    for (const Dims& s : strides) pointers.push_back(s.data());
+    if (!make_nd_plan(out, pointers, &plan)) return std::nullopt;
+  }
   // The last step writes a block after all others read theirs: an input as large as the result may be under
   // it.
   int in_place = -1;
@@ -104,11 +140,17 @@ std::optional<Lowered> lower_steps(Lowering& l, const std::vector<ops::Elementwi
                  .in_place = in_place};
 }
 
-std::optional<Lowered> lower_fused_elementwise(Lowering& l) {
-  return lower_steps(l, ops::parse_steps(l.attrs(), l.node.inputs.size()));
+// An operand whose rows are as long as the result's.
+bool elements_in_place(const Graph& g, const Node& n, Side side, size_t index) {
+  const Fact& y = g.fact(n.out(0));
+  if (y.dtype != DType::f32 || (side == Side::out && index > 0)) return false;
+  for (ValueId v : n.inputs) {
+    if (v != kNoValue && g.fact(v).dtype != DType::f32) return false;
+  }
+  if (side == Side::out) return true;
+  const Fact& x = g.fact(n.in(index));
+  return x.rank() >= 2 && x.rank() <= y.rank() && x.dims.back() == y.dims.back();
 }
-
-}  // namespace
 
 std::optional<Lowered> lower_variadic(Lowering& l, std::string_view op) {
   const int n = static_cast<int>(l.node.inputs.size());
@@ -125,7 +167,7 @@ std::optional<Lowered> lower_sum(Lowering& l) {
 }
 
 constexpr LowerRow kRows[] = {
-    {"FusedElementwise", "skyline", lower_fused_elementwise},
+    {"FusedElementwise", "skyline", lower_fused_elementwise, elements_in_place},
     {"Sum", "", lower_sum},
 };
 

@@ -34,13 +34,14 @@ std::optional<ConvShape> transposed_shape(Lowering& l) {
   const size_t rank = x.size() - 2;
   ConvShape s;
   ConvProblem& p = s.problem;
+  s.last = l.attrs().text("layout", "NCHW") == "NHWC";
   p.n = x[0];
-  p.ic = x[1];
+  p.ic = s.last ? x.back() : x[1];
   p.groups = l.attrs().integer("group", 1);
   p.oc = w[1] * p.groups;
   p.transposed = true;
   const Dims pads = l.attrs().integers("pads", Dims(2 * rank, 0));
-  p.in = spatial(sizes_of(x, false), 1);
+  p.in = spatial(sizes_of(x, s.last), 1);
   p.kernel = spatial(Dims(w.begin() + 2, w.end()), 1);
   p.stride = spatial(l.attrs().integers("strides", Dims(rank, 1)), 1);
   p.dilation = spatial(l.attrs().integers("dilations", Dims(rank, 1)), 1);
@@ -50,7 +51,7 @@ std::optional<ConvShape> transposed_shape(Lowering& l) {
   if (pad == ops::AutoPad::valid) p.pad_begin = p.pad_end = {0, 0, 0};
   if (!same && l.attrs().integers("output_shape", {}).empty()) return s;
   // The output's size is given: what is more than that is cut off, the odd element at the end for SAME_UPPER.
-  const Dims3 wanted = spatial(sizes_of(y, false), 1);
+  const Dims3 wanted = spatial(sizes_of(y, s.last), 1);
   p.pad_begin = p.pad_end = {0, 0, 0};
   for (size_t axis = 0; axis < 3; ++axis) {
     const int64_t cut = p.out(static_cast<int>(axis)) - wanted[axis];
@@ -90,14 +91,18 @@ std::optional<Lowered> lower_with(Lowering& l, const ConvShape& shape, Activatio
   };
   const std::string name(plan->algorithm->name);
   if (shape.last) {
+    const int64_t ldx = l.in_ld(0), ldy = l.out_ld(), ldr = l.in_ld(3);
     return Lowered{.code = step_code([=](const StepArgs& s) {
                      ConvArgs a;
                      a.x = s.in[0];
+                     a.ldx = ldx;
                      a.w = weights(s);
                      a.y = s.out[0];
+                     a.ldy = ldy;
                      a.epilogue.act = act;
                      a.epilogue.bias_n = bias ? s.input<float>(2) : nullptr;
                      a.epilogue.residual = residual ? s.input<float>(3) : nullptr;
+                     a.epilogue.ldr = ldr;
                      conv_run(*plan, a, s.workspace, s.threads);
                    }),
                    .kernel = name,
@@ -154,10 +159,20 @@ std::optional<Lowered> lower_conv_transpose(Lowering& l) {
   return shape ? lower_with(l, *shape, {}) : std::nullopt;
 }
 
+std::optional<Lowered> lower_fused_conv_transpose(Lowering& l) {
+  const auto shape = transposed_shape(l);
+  return shape ? lower_with(l, *shape, fused_activation(l.attrs())) : std::nullopt;
+}
+
+bool pixels_in_place(const Graph&, const Node& n, Side side, size_t index) {
+  return n.attrs.text("layout", "NCHW") == "NHWC" && (side == Side::out || index == 0 || index == 3);
+}
+
 constexpr LowerRow kRows[] = {
     {"Conv", "", lower_conv},
-    {"FusedConv", "skyline", lower_fused_conv},
+    {"FusedConv", "skyline", lower_fused_conv, pixels_in_place},
     {"ConvTranspose", "", lower_conv_transpose},
+    {"FusedConvTranspose", "skyline", lower_fused_conv_transpose, pixels_in_place},
 };
 
 }  // namespace

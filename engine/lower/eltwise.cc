@@ -28,6 +28,11 @@ std::optional<Lowered> unary(Lowering& l, UnaryChoice choice) {
   if (l.in_type(0) == DType::f32) {
     const UnaryFn fn = eltwise_kernels(l.isa).unary[static_cast<int>(choice.op)];
     if (!fn) return std::nullopt;
+    if (l.in_ld(0) || l.out_ld()) {
+      Chain chain{.inputs = 1, .steps = 1};
+      chain.step[0] = {.unary = fn, .alpha = choice.alpha, .beta = choice.beta};
+      return lower_chain(l, chain);
+    }
     return Lowered{.code = step_code([fn, n, choice](const StepArgs& s) {
                      run_unary(fn, s.input<float>(0), s.output<float>(0), n, choice.alpha, choice.beta,
                                s.threads);
@@ -116,6 +121,11 @@ std::optional<Lowered> lower_binary(Lowering& l) {
   if (l.out_type() != (is_compare(kOp) ? DType::boolean : type)) return std::nullopt;
   const SpanFn fn = find_binary(eltwise_kernels(l.isa), kOp, type);
   if (!fn) return std::nullopt;
+  if (l.in_ld(0) || l.in_ld(1) || l.out_ld()) {
+    Chain chain{.inputs = 2, .steps = 1};
+    chain.step[0] = {.binary = fn, .a = 0, .b = 1};
+    return lower_chain(l, chain);
+  }
   const Dims a = l.in_dims(0), b = l.in_dims(1), out = l.out_dims();
   NdPlan plan;
   const std::span<const int64_t> shapes[] = {a, b};
@@ -179,11 +189,11 @@ std::optional<Lowered> lower_cast(Lowering& l) {
 }
 
 constexpr LowerRow kRows[] = {
-    {"Abs", "", lower_unary<UnaryOp::abs>},
+    {"Abs", "", lower_unary<UnaryOp::abs>, elements_in_place},
     {"Neg", "", lower_unary<UnaryOp::neg>},
     {"Sign", "", lower_unary<UnaryOp::sign>},
     {"Not", "", lower_unary<UnaryOp::neg>},
-    {"Relu", "", lower_float_unary<UnaryOp::relu>},
+    {"Relu", "", lower_float_unary<UnaryOp::relu>, elements_in_place},
     {"Sqrt", "", lower_float_unary<UnaryOp::sqrt>},
     {"Reciprocal", "", lower_float_unary<UnaryOp::reciprocal>},
     {"Floor", "", lower_float_unary<UnaryOp::floor>},
@@ -191,26 +201,26 @@ constexpr LowerRow kRows[] = {
     {"Round", "", lower_float_unary<UnaryOp::round>},
     {"Exp", "", lower_float_unary<UnaryOp::exp>},
     {"Log", "", lower_float_unary<UnaryOp::log>},
-    {"Sigmoid", "", lower_float_unary<UnaryOp::sigmoid>},
-    {"Tanh", "", lower_float_unary<UnaryOp::tanh>},
+    {"Sigmoid", "", lower_float_unary<UnaryOp::sigmoid>, elements_in_place},
+    {"Tanh", "", lower_float_unary<UnaryOp::tanh>, elements_in_place},
     {"Erf", "", lower_float_unary<UnaryOp::erf>},
-    {"HardSwish", "", lower_float_unary<UnaryOp::hard_swish>},
+    {"HardSwish", "", lower_float_unary<UnaryOp::hard_swish>, elements_in_place},
     {"Softplus", "", lower_float_unary<UnaryOp::softplus>},
     {"Softsign", "", lower_float_unary<UnaryOp::softsign>},
     {"Mish", "", lower_float_unary<UnaryOp::mish>},
     {"Sin", "", lower_float_unary<UnaryOp::sin>},
     {"Cos", "", lower_float_unary<UnaryOp::cos>},
-    {"LeakyRelu", "", lower_leaky_relu},
-    {"HardSigmoid", "", lower_hard_sigmoid},
+    {"LeakyRelu", "", lower_leaky_relu, elements_in_place},
+    {"HardSigmoid", "", lower_hard_sigmoid, elements_in_place},
     {"Elu", "", lower_elu},
     {"Gelu", "", lower_gelu},
     {"Gelu", "com.microsoft", lower_gelu},
-    {"Swish", "", lower_swish},
+    {"Swish", "", lower_swish, elements_in_place},
     {"Clip", "", lower_clip},
-    {"Add", "", lower_binary<BinaryOp::add>},
-    {"Sub", "", lower_binary<BinaryOp::sub>},
-    {"Mul", "", lower_binary<BinaryOp::mul>},
-    {"Div", "", lower_binary<BinaryOp::div>},
+    {"Add", "", lower_binary<BinaryOp::add>, elements_in_place},
+    {"Sub", "", lower_binary<BinaryOp::sub>, elements_in_place},
+    {"Mul", "", lower_binary<BinaryOp::mul>, elements_in_place},
+    {"Div", "", lower_binary<BinaryOp::div>, elements_in_place},
     {"Min", "", lower_min_max<BinaryOp::min>},
     {"Max", "", lower_min_max<BinaryOp::max>},
     {"Pow", "", lower_binary<BinaryOp::pow>},

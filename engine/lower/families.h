@@ -3,6 +3,7 @@
 #include <span>
 
 #include "engine/lower/lowering.h"
+#include "kernels/eltwise/eltwise.h"
 
 namespace skyline::lower {
 
@@ -28,6 +29,11 @@ std::span<const LowerRow> quantized_product_rows();
 
 // op over all inputs from the left; in chain.cc.
 std::optional<Lowered> lower_variadic(Lowering& l, std::string_view op);
+
+// f32 steps over the node's inputs, the last of which is the result; operands may be rows inside wider
+// tensors where elements_in_place says so. In chain.cc.
+std::optional<Lowered> lower_chain(Lowering& l, const kernels::Chain& steps);
+bool elements_in_place(const Graph& g, const Node& n, Side side, size_t index);
 
 inline constexpr Family kFamilies[] = {
     shape_rows,

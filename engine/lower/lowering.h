@@ -74,11 +74,19 @@ class PackCache {
   int64_t bytes_ = 0;
 };
 
+// Where the planner has put operands of a node inside wider tensors. Empty vectors: nowhere.
+struct OperandRows {
+  // Elements between rows (of the last axis); 0: the operand is contiguous.
+  std::vector<int64_t> in, out;
+  // Concat: the input is in its place in the result already. Split: the output is read inside the input.
+  std::vector<bool> placed;
+};
+
 // A node as its lowering function sees it: every input and output has a static fact.
 class Lowering {
  public:
-  Lowering(const Graph& g, const Node& node, IsaSet isa, int threads, PackCache& cache)
-      : graph(g), node(node), isa(isa), threads(threads), cache_(cache) {}
+  Lowering(const Graph& g, const Node& node, IsaSet isa, int threads, PackCache& cache, OperandRows rows = {})
+      : graph(g), node(node), isa(isa), threads(threads), cache_(cache), rows_(std::move(rows)) {}
   const Graph& graph;
   const Node& node;
   const IsaSet isa;   // kernels must not need more
@@ -93,6 +101,14 @@ class Lowering {
   DType out_type(size_t i = 0) const { return graph.fact(node.out(i)).dtype; }
   Dims in_dims(size_t i) const { return graph.fact(node.in(i)).static_dims(); }
   Dims out_dims(size_t i = 0) const { return graph.fact(node.out(i)).static_dims(); }
+  // Elements between rows of the last axis where the operand lies in a wider tensor, else 0. Operators whose
+  // LowerRow has no `rows` need not ask: theirs are contiguous.
+  int64_t in_ld(size_t i) const { return i < rows_.in.size() ? rows_.in[i] : 0; }
+  int64_t out_ld(size_t i = 0) const { return i < rows_.out.size() ? rows_.out[i] : 0; }
+  bool placed(size_t i) const { return i < rows_.placed.size() && rows_.placed[i]; }
+  // Elements between neighbours along each axis.
+  Dims in_strides(size_t i) const;
+  Dims out_strides(size_t i = 0) const;
   const Tensor* constant(size_t i) const { return graph.constant(node.in(i)); }  // null if not constant
   bool all_inputs(DType t) const;  // every present input has dtype t
   // The values of a constant i64 / i32 input; nothing if it is not constant.
@@ -107,6 +123,7 @@ class Lowering {
  private:
   mutable uint64_t packed_ = 0;  // inputs
   PackCache& cache_;
+  OperandRows rows_;
 };
 
 template <class F>
@@ -121,13 +138,19 @@ std::unique_ptr<StepCode> step_code(F f) {
 
 using LowerFn = std::optional<Lowered> (*)(Lowering&);
 
+enum class Side : uint8_t { in, out };
+// Whether the lowering of a node takes that input, or writes that output, as rows inside a wider tensor (see
+// Lowering::in_ld). Facts of the node are static.
+using RowsFn = bool (*)(const Graph& g, const Node& n, Side side, size_t index);
+
 struct LowerRow {
   std::string_view op;
   std::string_view domain;
   LowerFn lower;
+  RowsFn rows = nullptr;  // null: never
 };
 
-// The lowering of an operator, or null.
-LowerFn find_lowering(const OpDef& op);
+// The row of an operator, or null.
+const LowerRow* find_lowering(const OpDef& op);
 
 }  // namespace skyline

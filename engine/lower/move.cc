@@ -67,20 +67,19 @@ std::optional<Lowered> lower_concat(Lowering& l) {
   const Dims y = l.out_dims();
   const auto axis =
       static_cast<size_t>(ops::normalize_axis(l.attrs().integer("axis"), static_cast<int>(y.size())));
-  const Dims y_strides = row_major_strides(y);
-  std::vector<BlockCopy> copies;
+  const Dims y_strides = l.out_strides();
+  std::vector<std::pair<size_t, BlockCopy>> copies;
   int64_t at = 0;
   for (size_t i = 0; i < l.node.inputs.size(); ++i) {
     const Dims x = l.in_dims(i);
-    const auto c = block_copy(x, row_major_strides(x), 0, y_strides, at * y_strides[axis]);
+    const auto c = block_copy(x, l.in_strides(i), 0, y_strides, at * y_strides[axis]);
     if (!c) return std::nullopt;
-    copies.push_back(*c);
+    if (!l.placed(i)) copies.emplace_back(i, *c);
     at += x[axis];
   }
   const size_t bytes = size_of(l.out_type());
   return Lowered{.code = step_code([copies, bytes](const StepArgs& s) {
-                   for (size_t i = 0; i < copies.size(); ++i)
-                     run_copy(copies[i], bytes, s.in[i], s.out[0], s.threads);
+                   for (const auto& [i, copy] : copies) run_copy(copy, bytes, s.in[i], s.out[0], s.threads);
                  }),
                  .kernel = "concat"};
 }
@@ -90,23 +89,22 @@ std::optional<Lowered> lower_split(Lowering& l) {
   const Dims x = l.in_dims(0);
   const auto axis =
       static_cast<size_t>(ops::normalize_axis(l.attrs().integer("axis", 0), static_cast<int>(x.size())));
-  const Dims x_strides = row_major_strides(x);
+  const Dims x_strides = l.in_strides(0);
   // The sizes are those of the outputs; one that nobody wants still takes its place, so all must be known.
-  std::vector<std::optional<BlockCopy>> copies;
+  std::vector<std::pair<size_t, BlockCopy>> copies;
   int64_t at = 0;
   for (size_t i = 0; i < l.node.outputs.size(); ++i) {
     if (l.node.out(i) == kNoValue) return std::nullopt;
     const Dims y = l.out_dims(i);
-    auto c = block_copy(y, x_strides, at * x_strides[axis], row_major_strides(y), 0);
+    const auto c = block_copy(y, x_strides, at * x_strides[axis], l.out_strides(i), 0);
     if (!c) return std::nullopt;
-    copies.push_back(c);
+    if (!l.placed(i)) copies.emplace_back(i, *c);
     at += y[axis];
   }
   if (at != x[axis]) return std::nullopt;
   const size_t bytes = size_of(l.in_type(0));
   return Lowered{.code = step_code([copies, bytes](const StepArgs& s) {
-                   for (size_t i = 0; i < copies.size(); ++i)
-                     run_copy(*copies[i], bytes, s.in[0], s.out[i], s.threads);
+                   for (const auto& [i, copy] : copies) run_copy(copy, bytes, s.in[0], s.out[i], s.threads);
                  }),
                  .kernel = "split"};
 }
@@ -129,7 +127,7 @@ std::optional<Lowered> lower_slice(Lowering& l) {
     steps = *given;
   }
   if (element_count(y) == 0) return std::nullopt;
-  Dims strides = row_major_strides(x);
+  Dims strides = l.in_strides(0);
   int64_t offset = 0;
   const Dims base = strides;
   for (size_t i = 0; i < axes.size(); ++i) {
@@ -142,7 +140,7 @@ std::optional<Lowered> lower_slice(Lowering& l) {
     strides[axis] =
         y[axis] > 1 ? base[axis] * steps[i] : 0;  // a step over a single element may be any number
   }
-  return one_copy(block_copy(y, strides, offset, row_major_strides(y), 0), size_of(l.in_type(0)), "slice");
+  return one_copy(block_copy(y, strides, offset, l.out_strides(), 0), size_of(l.in_type(0)), "slice");
 }
 
 std::optional<Lowered> lower_expand(Lowering& l) {
@@ -245,11 +243,15 @@ std::optional<Lowered> lower_pad(Lowering& l) {
                  .kernel = "pad"};
 }
 
+bool always(const Graph&, const Node&, Side, size_t) {
+  return true;
+}
+
 constexpr LowerRow kRows[] = {
     {"Transpose", "", lower_transpose},
-    {"Concat", "", lower_concat},
-    {"Split", "", lower_split},
-    {"Slice", "", lower_slice},
+    {"Concat", "", lower_concat, always},
+    {"Split", "", lower_split, always},
+    {"Slice", "", lower_slice, always},
     {"Expand", "", lower_expand},
     {"Tile", "", lower_tile},
     {"Pad", "", lower_pad},

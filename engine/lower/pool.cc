@@ -37,6 +37,8 @@ std::optional<PoolShape> pool_shape(Lowering& l) {
   s.batch = in.batch;
   s.channels = in.channels;
   s.channels_last = last;
+  s.ldx = l.in_ld(0);
+  s.ldy = l.out_ld();
   s.count_include_pad = l.attrs().integer("count_include_pad", 0) != 0;
   const size_t lead = 3 - in.sizes.size();
   for (size_t i = 0; i < in.sizes.size(); ++i) {
@@ -108,11 +110,15 @@ std::optional<Lowered> lower_global(Lowering& l) {
                  .workspace = plan.scratch_bytes()};
 }
 
+bool pixels_in_place(const Graph&, const Node& n, Side, size_t index) {
+  return n.attrs.text("layout", "NCHW") == "NHWC" && index == 0;
+}
+
 constexpr LowerRow kRows[] = {
     {"MaxPool", "", lower_max_pool},
-    {"MaxPool", "skyline", lower_max_pool},
+    {"MaxPool", "skyline", lower_max_pool, pixels_in_place},
     {"AveragePool", "", lower_average_pool},
-    {"AveragePool", "skyline", lower_average_pool},
+    {"AveragePool", "skyline", lower_average_pool, pixels_in_place},
     {"GlobalAveragePool", "", lower_global<ReduceOp::mean>},
     {"GlobalAveragePool", "skyline", lower_global<ReduceOp::mean>},
     {"GlobalMaxPool", "", lower_global<ReduceOp::max>},

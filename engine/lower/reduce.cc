@@ -243,6 +243,30 @@ std::optional<Lowered> lower_batch_norm(Lowering& l) {
                  .in_place = 0};
 }
 
+std::optional<Lowered> lower_lrn(Lowering& l) {
+  const Dims x = l.in_dims(0);
+  LrnArgs base;
+  base.size = l.attrs().integer("size");
+  if (l.in_type(0) != DType::f32 || element_count(x) == 0 || base.size > kMaxLrnSize) return std::nullopt;
+  const bool last = l.attrs().text("layout", "NCHW") == "NHWC";
+  base.channels = last ? x.back() : x[1];
+  base.outer = last ? element_count(x) / base.channels : x[0];
+  base.inner = last ? 1 : element_count(x) / (x[0] * x[1]);
+  base.alpha = l.attrs().real("alpha", 1e-4f);
+  base.beta = l.attrs().real("beta", 0.75f);
+  base.bias = l.attrs().real("bias", 1.0f);
+  // The logarithm of the general power wants a sum above 0.
+  if (!(base.alpha >= 0 && base.bias > 0)) return std::nullopt;
+  const NormTable& table = norm_kernels(l.isa);
+  return Lowered{.code = step_code([&table, base](const StepArgs& s) {
+                   LrnArgs a = base;
+                   a.x = s.input<float>(0);
+                   a.y = s.output<float>(0);
+                   table.lrn(a, s.threads);
+                 }),
+                 .kernel = "lrn_f32"};
+}
+
 constexpr LowerRow kRows[] = {
     {"ReduceSum", "", lower_reduce<ReduceOp::sum>},
     {"ReduceMean", "", lower_reduce<ReduceOp::mean>},
@@ -264,6 +288,8 @@ constexpr LowerRow kRows[] = {
     {"InstanceNormalization", "", lower_instance_norm},
     {"GroupNormalization", "", lower_group_norm},
     {"BatchNormalization", "", lower_batch_norm},
+    {"LRN", "", lower_lrn},
+    {"LRN", "skyline", lower_lrn},
 };
 
 }  // namespace

@@ -4,11 +4,27 @@
 
 namespace skyline {
 
-LowerFn find_lowering(const OpDef& op) {
+namespace {
+
+// Row-major, but for rows of the last axis that are `ld` apart.
+Dims strides_of(const Dims& dims, int64_t ld) {
+  Dims s = row_major_strides(dims);
+  if (ld == 0 || dims.size() < 2) return s;
+  int64_t step = ld;
+  for (size_t i = dims.size() - 1; i-- > 0;) {
+    s[i] = step;
+    step *= dims[i];
+  }
+  return s;
+}
+
+}  // namespace
+
+const LowerRow* find_lowering(const OpDef& op) {
   static const auto index = [] {
-    std::map<std::pair<std::string_view, std::string_view>, LowerFn> m;
+    std::map<std::pair<std::string_view, std::string_view>, const LowerRow*> m;
     for (const auto& family : lower::kFamilies) {
-      for (const LowerRow& row : family()) m.emplace(std::pair(row.domain, row.op), row.lower);
+      for (const LowerRow& row : family()) m.emplace(std::pair(row.domain, row.op), &row);
     }
     return m;
   }();
@@ -38,6 +54,13 @@ int64_t PackCache::bytes() const {
 void PackCache::add_bytes(int64_t n) {
   bytes_ += n;
 }  // called from make(), which holds the lock
+
+Dims Lowering::in_strides(size_t i) const {
+  return strides_of(in_dims(i), in_ld(i));
+}
+Dims Lowering::out_strides(size_t i) const {
+  return strides_of(out_dims(i), out_ld(i));
+}
 
 bool Lowering::all_inputs(DType t) const {
   for (size_t i = 0; i < node.inputs.size(); ++i) {

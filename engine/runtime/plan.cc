@@ -14,6 +14,11 @@ double microseconds(Clock::duration d) {
   return std::chrono::duration<double, std::micro>(d).count();
 }
 
+// Of a result that is being made.
+std::byte* mutable_bytes(const Value& v) {
+  return static_cast<std::byte*>(const_cast<void*>(v.tensor().raw()));
+}
+
 // A value that a reference evaluation returned may share memory that we only lent to it: such memory is
 // copied.
 Value owned(const Value& v) {
@@ -63,8 +68,7 @@ void Plan::make_outputs(RunState& s) const {
     const Fact& f = facts_[static_cast<size_t>(v)];
     s.outputs[i] = Tensor(f.dtype, f.static_dims());
   }
-  for (const Patch& p : output_patches_)
-    s.pointers[p.operand] = const_cast<void*>(s.outputs[p.index].tensor().raw());
+  for (const Patch& p : output_patches_) s.pointers[p.operand] = mutable_bytes(s.outputs[p.index]) + p.offset;
 }
 
 Value Plan::load(ValueId v, const RunState& s) const {
@@ -85,7 +89,7 @@ Value Plan::load(ValueId v, const RunState& s) const {
     }
     case Place::Kind::output:
       return Tensor::view(facts_[index].dtype, facts_[index].static_dims(),
-                          s.outputs[p.index].tensor().raw());
+                          mutable_bytes(s.outputs[p.index]) + p.offset);
     case Place::Kind::arena:
       return Tensor::view(facts_[index].dtype, facts_[index].static_dims(), s.arena.get() + p.offset);
     case Place::Kind::dynamic:
@@ -109,9 +113,8 @@ void Plan::store(ValueId v, Value value, RunState& s) const {
     throw Error(Code::internal, "'" + graph_.value(v).name + "' was planned as " + to_string(graph_, f) +
                                     " but came out as " + to_string(graph_, Fact::of(t)));
   }
-  std::byte* to = p.kind == Place::Kind::arena
-                      ? s.arena.get() + p.offset
-                      : static_cast<std::byte*>(const_cast<void*>(s.outputs[p.index].tensor().raw()));
+  std::byte* to =
+      p.kind == Place::Kind::arena ? s.arena.get() + p.offset : mutable_bytes(s.outputs[p.index]) + p.offset;
   if (t.bytes()) std::memmove(to, t.raw(), static_cast<size_t>(t.bytes()));
 }
 
@@ -176,7 +179,7 @@ std::string Plan::explain() const {
       case Place::Kind::input:
         return "in" + std::to_string(p.index);
       case Place::Kind::output:
-        return "out" + std::to_string(p.index);
+        return "out" + std::to_string(p.index) + (p.offset ? "+" + std::to_string(p.offset) : "");
       case Place::Kind::dynamic:
         return "dyn" + std::to_string(p.index);
     }

@@ -18,9 +18,9 @@ struct Place {
   enum class Kind : uint8_t {
     none,      // nobody needs it
     constant,  // in the graph
-    arena,     // at `offset`
+    arena,     // at `offset` bytes
     input,     // the caller's memory, graph input `index`
-    output,    // the result tensor, graph output `index`
+    output,    // the result tensor, graph output `index`, `offset` bytes into it
     dynamic,   // a Value in slot `index`: its dtype or shape is known only at run time
   };
   Kind kind = Kind::none;
@@ -73,6 +73,7 @@ class Plan {
  private:
   struct Patch {  // a pointer in the operand table that changes from run to run
     uint32_t operand, index;
+    int64_t offset;  // bytes
   };
   class Builder;
 

@@ -1,6 +1,8 @@
-// ConvTranspose: the gradient of a convolution with respect to its input, as a layer of its own.
+// ConvTranspose: the gradient of a convolution with respect to its input, as a layer of its own; and
+// FusedConvTranspose, which ends with bias, residual and activation.
 #include <algorithm>
 
+#include "graph/ops/activation.h"
 #include "graph/ops/families.h"
 #include "graph/ops/numeric.h"
 #include "graph/ops/window.h"
@@ -70,25 +72,33 @@ void infer_conv_transpose(InferContext& c) {
   }
   const auto rank = static_cast<size_t>(spatial_rank(x.rank())) + 2;
   if (w.rank() != x.rank()) reject("weights of rank " + std::to_string(w.rank()));
-  agree(w.dims[0], x.dims[1], "input channels");
+  const bool last = is_channels_last(c.node);
+  const SymDims xd = channels_first(x.dims, last);
+  agree(w.dims[0], xd[1], "input channels");
   Dims kernel;
   for (size_t i = 2; i < rank; ++i) {
     if (w.dims[i].known()) kernel.push_back(w.dims[i].value());
   }
   SymDims out(rank);
-  out[0] = x.dims[0];
+  out[0] = xd[0];
   const int64_t group = c.attrs().integer("group", 1);
   out[1] = mul(w.dims[1], Dim(std::max<int64_t>(0, group)));
   if (c.has(2)) require_fact(c.in(2), {out[1]}, "bias");
   if (kernel.size() + 2 == rank) {
     Geometry g = parse_geometry(c.attrs(), kernel);
-    if (x.dims[1].known() && x.dims[1].value() % group != 0)
-      reject("group does not divide the input channels");
+    if (xd[1].known() && xd[1].value() % group != 0) reject("group does not divide the input channels");
     for (size_t i = 2; i < rank; ++i) {
-      if (x.dims[i].known()) out[i] = g.fit(i - 2, x.dims[i].value());
+      if (xd[i].known()) out[i] = g.fit(i - 2, xd[i].value());
     }
   }
+  out = channels_last(out, last);
+  if (c.has(3)) require_fact(c.in(3), out, "residual");
   c.out(0, Fact(x.dtype, out));
+}
+
+void infer_fused_conv_transpose(InferContext& c) {
+  parse_activation(c.attrs());
+  infer_conv_transpose(c);
 }
 
 // Adds w[tap] * x to every output position that the tap of each input position reaches, one plane.
@@ -114,26 +124,32 @@ void scatter_plane(const Geometry& g, const Dims& in, const Dims& out, const dou
   }
 }
 
-void eval_conv_transpose(EvalContext& c) {
+void run_conv_transpose(EvalContext& c, const Activation& act) {
   const Tensor &x = c.in(0), &w = c.in(1);
   require_float(x.dtype(), "input");
   spatial_rank(x.rank());
   if (w.rank() != x.rank()) reject("weights of rank " + std::to_string(w.rank()));
   if (w.dtype() != x.dtype()) reject("weights and input differ in dtype");
   Geometry g = parse_geometry(c.attrs(), Dims(w.dims().begin() + 2, w.dims().end()));
-  const int64_t n = x.dim(0), channels = x.dim(1), per_group = w.dim(1), m = per_group * g.group;
+  const bool last = is_channels_last(c.node);
+  const Dims xd = channels_first(x.dims(), last);
+  const int64_t n = xd[0], channels = xd[1], per_group = w.dim(1), m = per_group * g.group;
   if (w.dim(0) != channels)
     reject("weights for " + std::to_string(w.dim(0)) + " channels, input has " + std::to_string(channels));
   if (channels % g.group != 0) reject("group does not divide the input channels");
   if (c.has(2)) require_dims(c.in(2), {m}, "bias");
-  const Dims in(x.dims().begin() + 2, x.dims().end());
+  const Dims in(xd.begin() + 2, xd.end());
   Dims out;
   for (size_t i = 0; i < in.size(); ++i) out.push_back(g.fit(i, in[i]));
   Dims dims{n, m};
   dims.insert(dims.end(), out.begin(), out.end());
-  Tensor y = c.make(x.dtype(), dims);
+  const Dims yd = channels_last(dims, last);
+  if (c.has(3)) require_dims(c.in(3), yd, "residual");
+  Tensor y = c.make(x.dtype(), yd);
 
-  const std::vector<double> xv = to_doubles(x), wv = to_doubles(w);
+  std::vector<double> xv = to_doubles(x);
+  if (last) xv = move_channels(xv, n, channels, element_count(in), false);
+  const std::vector<double> wv = to_doubles(w);
   const std::vector<double> bias = c.has(2) ? to_doubles(c.in(2)) : std::vector<double>();
   std::vector<double> acc(static_cast<size_t>(y.size()));
   const int64_t in_size = element_count(in), out_size = element_count(out),
@@ -151,13 +167,28 @@ void eval_conv_transpose(EvalContext& c) {
       }
     }
   }
+  if (last) acc = move_channels(acc, n, m, out_size, true);
+  if (c.has(3)) {
+    const std::vector<double> r = to_doubles(c.in(3));
+    for (size_t i = 0; i < acc.size(); ++i) acc[i] += r[i];
+  }
+  for (double& v : acc) v = apply(act, v);
   from_doubles(acc, y);
   c.out(0, y);
 }
 
-Work work_conv_transpose(const Node&, std::span<const Fact> in, std::span<const Fact>) {
+void eval_conv_transpose(EvalContext& c) {
+  run_conv_transpose(c, {});
+}
+void eval_fused_conv_transpose(EvalContext& c) {
+  run_conv_transpose(c, parse_activation(c.attrs()));
+}
+
+Work work_conv_transpose(const Node& node, std::span<const Fact> in, std::span<const Fact> out) {
   const int64_t per_channel = in[1].elements() / std::max<int64_t>(1, in[1].dims[0].value());
-  return {.flops = 2 * in[0].elements() * per_channel};
+  int64_t extra = in.size() > 3 && node.in(3) != kNoValue ? 1 : 0;
+  if (!node.op->domain.empty()) extra += activation_flops(parse_activation(node.attrs).kind);
+  return {.flops = 2 * in[0].elements() * per_channel + out[0].elements() * extra};
 }
 
 constexpr OpDef kOps[] = {
@@ -166,6 +197,13 @@ constexpr OpDef kOps[] = {
      .max_inputs = 3,
      .infer = infer_conv_transpose,
      .eval = eval_conv_transpose,
+     .work = work_conv_transpose},
+    {.name = "FusedConvTranspose",
+     .domain = "skyline",
+     .min_inputs = 2,
+     .max_inputs = 4,
+     .infer = infer_fused_conv_transpose,
+     .eval = eval_fused_conv_transpose,
      .work = work_conv_transpose},
 };
 

@@ -254,14 +254,18 @@ void infer_lrn(InferContext& c) {
   c.out(0, c.in(0));
 }
 
+// Channels are axis 1, or the last with layout "NHWC" (domain skyline).
 void eval_lrn(EvalContext& c) {
   const Tensor& x = c.in(0);
   require_float(x.dtype(), "input");
   if (x.rank() < 2) reject("input needs a channel axis");
   const int64_t size = lrn_size(c.attrs());
+  const bool is_last = is_channels_last(c.node);
   const double alpha = c.attrs().real("alpha", 1e-4f), beta = c.attrs().real("beta", 0.75f);
   const double bias = c.attrs().real("bias", 1.0f);
-  const int64_t n = x.dim(0), channels = x.dim(1), area = span_count(x.dims(), 2, x.rank());
+  const int64_t channels = x.dim(is_last ? x.rank() - 1 : 1);
+  const int64_t n = is_last ? span_count(x.dims(), 0, x.rank() - 1) : x.dim(0);
+  const int64_t area = is_last ? 1 : span_count(x.dims(), 2, x.rank());
   const std::vector<double> v = to_doubles(x);
   std::vector<double> out(v.size());
   const int64_t before = (size - 1) / 2, after = size - 1 - before;
@@ -407,6 +411,13 @@ constexpr OpDef kOps[] = {
      .eval = eval_rms_norm,
      .work = work_per_element<4>},
     {.name = "LRN", .min_inputs = 1, .max_inputs = 1, .infer = infer_lrn, .eval = eval_lrn, .work = work_lrn},
+    {.name = "LRN",
+     .domain = "skyline",
+     .min_inputs = 1,
+     .max_inputs = 1,
+     .infer = infer_lrn,
+     .eval = eval_lrn,
+     .work = work_lrn},
     {.name = "MeanVarianceNormalization",
      .min_inputs = 1,
      .max_inputs = 1,

@@ -96,7 +96,7 @@ std::optional<Contraction> find_contraction(const Graph& g, ValueId v, bool resi
   Contraction c{.node = &n};
   if (n.is("Conv") || n.is("FusedConv")) {
     c.kind = Contraction::Kind::conv;
-  } else if (n.is("ConvTranspose")) {
+  } else if (n.is("ConvTranspose") || n.is("FusedConvTranspose")) {
     c.kind = Contraction::Kind::conv_transpose;
   } else if (n.is("Gemm") || n.is("FusedGemm")) {
     c.kind = Contraction::Kind::gemm;
@@ -167,7 +167,7 @@ const OpDef* fused_form(const Contraction& c) {
     case Contraction::Kind::matmul:
       return &op("FusedMatMul", "skyline");
     case Contraction::Kind::conv_transpose:
-      break;
+      return &op("FusedConvTranspose", "skyline");
   }
   return nullptr;
 }

@@ -28,7 +28,7 @@ std::optional<ValueId> scaled(Patch& patch, const Graph& g, const Contraction& c
 inline constexpr size_t kBias = 2, kResidual = 3;
 // The node's inputs padded with kNoValue to four.
 std::vector<ValueId> four_inputs(const Node& n);
-// skyline.FusedConv, FusedGemm or FusedMatMul; nothing for a ConvTranspose.
+// skyline.FusedConv, FusedConvTranspose, FusedGemm or FusedMatMul.
 const OpDef* fused_form(const Contraction& c);
 
 }  // namespace skyline::passes

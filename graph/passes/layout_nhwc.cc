@@ -9,7 +9,8 @@ namespace {
 
 std::optional<Patch> run(const Graph& g, NodeId id) {
   const Node& n = g.node(id);
-  if (!(n.is("Conv") || n.is("FusedConv")) || n.attrs.has("layout") || !g.constant(n.in(1)))
+  const bool transposed = n.is("ConvTranspose") || n.is("FusedConvTranspose");
+  if (!(transposed || n.is("Conv") || n.is("FusedConv")) || n.attrs.has("layout") || !g.constant(n.in(1)))
     return std::nullopt;
   const int rank = rank_of(g, n.in(0));
   if (rank < 3 || rank > 5 || !is_float(g, n.in(0))) return std::nullopt;
@@ -23,7 +24,8 @@ std::optional<Patch> run(const Graph& g, NodeId id) {
   }
   Attrs attrs = n.attrs;
   attrs.set("layout", std::string("NHWC"));
-  const ValueId y = patch.add(op("FusedConv", "skyline"), in, attrs, n.name);
+  const ValueId y =
+      patch.add(op(transposed ? "FusedConvTranspose" : "FusedConv", "skyline"), in, attrs, n.name);
   Fact moved = g.fact(n.out(0));
   for (int i = 0; i < rank; ++i) {
     moved.dims[static_cast<size_t>(i)] =

@@ -23,6 +23,7 @@ extern const Pass kInlineIf;        // If with a constant condition -> its branc
 extern const Pass kRemoveIdentity;  // nodes that return their input
 extern const Pass kMergeCommon;     // nodes that compute what another already does
 extern const Pass kSplitMean;       // Mean -> Sum / count
+extern const Pass kSplitSum;        // Sum -> Adds
 // Into constant weights.
 extern const Pass kFoldBatchNorm;       // BatchNormalization after a contraction
 extern const Pass kDecomposeBatchNorm;  // BatchNormalization that stands alone -> Mul + Add
@@ -50,6 +51,7 @@ extern const Pass kFuseStrips;       // chains of convolutions with large interm
 // Data movement.
 extern const Pass kMergeReshapes;  // chains of Reshape, Squeeze, Unsqueeze, Flatten; Transposes that are one
 extern const Pass kSinkReshapes;   // behind what a contraction's epilogue can take
+extern const Pass kMergeConcats;   // a Concat that begins like another
 extern const Pass kMergeTransposes;  // Transpose of a Transpose
 extern const Pass kSinkTransposes;   // towards the outputs, to meet others
 extern const Pass kLayoutNhwc;       // convolutions channels-last

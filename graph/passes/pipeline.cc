@@ -11,14 +11,14 @@ using namespace passes;
 
 const std::array kPortable = {
     // Constants, and what they make superfluous.
-    kInlineIf, kFoldConstants, kRemoveIdentity, kMergeCommon, kSplitMean,
+    kInlineIf, kFoldConstants, kRemoveIdentity, kMergeCommon, kSplitMean, kSplitSum,
     // Recognition comes before all that takes a number away from a pattern: HardSigmoid(conv + 3) is to keep
     // its 3, and Gelu its 0.5 when a MatMul is next.
     kRecogniseActivation, kRecogniseGelu, kRecogniseNorm, kRecogniseSoftmax,
     // Before a Transpose can come between a factor and its MatMul.
     kFuseMatMul,
     // Data movement.
-    kMergeReshapes, kSinkReshapes, kMergeTransposes, kSinkTransposes,
+    kMergeReshapes, kSinkReshapes, kMergeTransposes, kSinkTransposes, kMergeConcats,
     // Folding.
     kFoldNormScale,
     // Folding comes before fusion, which hides weights and bias behind an epilogue.

@@ -90,21 +90,6 @@ std::optional<Patch> product(const Graph& g, const Node& n) {
                   {{"alpha", static_cast<float>(h->alpha)}, {"beta", static_cast<float>(h->beta)}});
 }
 
-// max(x, a * x) with 0 < a < 1.
-std::optional<Patch> maximum(const Graph& g, const Node& n) {
-  if (n.inputs.size() != 2 || !is_float(g, n.out(0))) return std::nullopt;
-  for (int i = 0; i < 2; ++i) {
-    const ValueId x = n.in(static_cast<size_t>(i)), y = n.in(static_cast<size_t>(1 - i));
-    if (!same_type(g, x, n.out(0))) continue;
-    if (is_uniform(g, y, 0)) return replaced(g, n, "Relu", x, {});
-    const Product p = product_of(g, y);
-    if (p.factors.size() == 1 && p.factors[0] == x && y != x && p.constant > 0 && p.constant < 1) {
-      return replaced(g, n, "LeakyRelu", x, {{"alpha", static_cast<float>(p.constant)}});
-    }
-  }
-  return std::nullopt;
-}
-
 std::optional<Patch> clip(const Graph& g, const Node& n, ValueId x, double low, double high, ValueId inner) {
   if (!(low <= high) || !same_type(g, inner, n.out(0))) return std::nullopt;
   const DType t = g.fact(x).dtype;
@@ -113,6 +98,22 @@ std::optional<Patch> clip(const Graph& g, const Node& n, ValueId x, double low, 
   const ValueId hi = std::isinf(high) ? kNoValue : patch.constant(tensor_of(t, {}, {high}), n.name + ".max");
   patch.replace(n.out(0), patch.add(op("Clip"), {inner, lo, hi}, {}, n.name));
   return patch;
+}
+
+// max(x, a * x) with 0 < a < 1, and max(x, c).
+std::optional<Patch> maximum(const Graph& g, const Node& n) {
+  if (n.inputs.size() != 2 || !is_float(g, n.out(0))) return std::nullopt;
+  for (int i = 0; i < 2; ++i) {
+    const ValueId x = n.in(static_cast<size_t>(i)), y = n.in(static_cast<size_t>(1 - i));
+    if (!same_type(g, x, n.out(0))) continue;
+    if (is_uniform(g, y, 0)) return replaced(g, n, "Relu", x, {});
+    if (const auto low = uniform(g, y)) return clip(g, n, x, *low, INFINITY, x);
+    const Product p = product_of(g, y);
+    if (p.factors.size() == 1 && p.factors[0] == x && y != x && p.constant > 0 && p.constant < 1) {
+      return replaced(g, n, "LeakyRelu", x, {{"alpha", static_cast<float>(p.constant)}});
+    }
+  }
+  return std::nullopt;
 }
 
 // min(relu(x), c), min(max(x, a), c), and a Clip of a Relu.

@@ -232,7 +232,7 @@ std::optional<Patch> through_reduce(const Graph& g, const Node& n) {
   return below(std::move(patch), n, *n.op, in, attrs, *m, perm);
 }
 
-// ---- pools and Resize ----
+// ---- pools, LRN and Resize ----
 
 std::optional<Patch> through_pool(const Graph& g, const Node& n) {
   const auto m = movable(g, n.in(0));
@@ -280,7 +280,8 @@ std::optional<Patch> sink(const Graph& g, NodeId id) {
   if (n.is("Slice")) return through_slice(g, n);
   if (n.is("Pad")) return through_pad(g, n);
   if (n.op->name.starts_with("Reduce")) return through_reduce(g, n);
-  if (n.is("MaxPool") || n.is("AveragePool") || n.is("GlobalAveragePool") || n.is("GlobalMaxPool")) {
+  if (n.is("MaxPool") || n.is("AveragePool") || n.is("GlobalAveragePool") || n.is("GlobalMaxPool") ||
+      n.is("LRN")) {
     return through_pool(g, n);
   }
   if (n.is("Resize")) return through_resize(g, n);

@@ -1,4 +1,6 @@
 // Chains of elementwise ops: each block of the output is computed step by step in buffers that stay in L1.
+#include <cstring>
+
 #include "kernels/base/parallel.h"
 #include "kernels/eltwise/drive.h"
 #include "kernels/eltwise/eltwise.h"
@@ -24,6 +26,16 @@ int last_use(const Chain& c, int value) noexcept {
   return -1;
 }
 
+// n elements of a contiguous result from element `at` on, into rows that are out_ld apart.
+void put_rows(const Chain& c, const float* from, float* y, int64_t at, int64_t n) noexcept {
+  int64_t row = at / c.out_width, column = at % c.out_width;
+  for (int64_t done = 0; done < n; ++row, column = 0) {
+    const int64_t count = n - done < c.out_width - column ? n - done : c.out_width - column;
+    std::memcpy(y + row * c.out_ld + column, from + done, static_cast<size_t>(count) * sizeof(float));
+    done += count;
+  }
+}
+
 void run_block(const Chain& c, const char* const* in, const int* in_step, float* const* outputs, int64_t at,
                int64_t n, float (*slots)[kChainBlock]) noexcept {
   const float* pointer[kMaxOperands + kMaxChainSteps];
@@ -35,7 +47,7 @@ void run_block(const Chain& c, const char* const* in, const int* in_step, float*
   for (int s = 0; s < c.steps; ++s) {
     const ChainStep& op = c.step[s];
     const int value = c.inputs + s, out = output_of(c, value);
-    float* to = out >= 0 ? outputs[out] + at : slots[c.slot[s]];
+    float* to = out >= 0 && !c.out_width ? outputs[out] + at : slots[c.slot[s]];
     int64_t count = n;
     if (op.unary) {
       step[value] = step[op.a];
@@ -49,6 +61,7 @@ void run_block(const Chain& c, const char* const* in, const int* in_step, float*
     if (out >= 0 && step[value] == 0) {
       for (int64_t i = 1; i < n; ++i) to[i] = to[0];
     }
+    if (out >= 0 && c.out_width) put_rows(c, to, outputs[out], at, n);
     pointer[value] = to;
   }
 }
@@ -73,7 +86,7 @@ bool finish_chain(Chain* c) noexcept {
     const int value = c->inputs + s;
     if ((op.unary == nullptr) == (op.binary == nullptr)) return false;
     if (op.a < 0 || op.a >= value || (op.binary && (op.b < 0 || op.b >= value))) return false;
-    if (output_of(*c, value) >= 0) continue;
+    if (output_of(*c, value) >= 0 && !c->out_width) continue;
     int slot = 0;
     while (slot < kChainSlots && free_after[slot] >= s) ++slot;
     if (slot == kChainSlots) return false;

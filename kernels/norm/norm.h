@@ -38,6 +38,17 @@ struct GroupNormArgs {
   bool channels_last = false;
 };
 
+// Local response normalisation of [outer, channels, inner]: y = x / (bias + alpha / size * sum)^beta, the sum
+// over the squares of `size` channels around each, as ONNX's LRN. y does not overlap x.
+inline constexpr int64_t kMaxLrnSize = 64;
+struct LrnArgs {
+  const float* x = nullptr;
+  float* y = nullptr;
+  int64_t outer = 0, channels = 0, inner = 1;  // inner == 1: channels last
+  int64_t size = 1;                            // at most kMaxLrnSize
+  float alpha = 1e-4f, beta = 0.75f, bias = 1;
+};
+
 struct NormTable {
   KernelInfo info;  // the table as a row of all_kernels()
   void (*layer)(const RowNormArgs& a, int threads) noexcept;
@@ -49,6 +60,7 @@ struct NormTable {
                       int64_t channels, int64_t inner, bool relu, int threads) noexcept;
   // Lp normalisation (p = 1 or 2) over r of x[o, r, i]; a zero norm gives zeros.
   void (*lp)(const float* x, float* y, int64_t outer, int64_t n, int64_t inner, int p, int threads) noexcept;
+  void (*lrn)(const LrnArgs& a, int threads) noexcept;
 };
 const NormTable& norm_kernels(IsaSet isa) noexcept;
 extern const NormTable norm_sse2, norm_avx2, norm_avx512, norm_neon;  // of this architecture only

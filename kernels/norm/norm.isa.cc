@@ -6,6 +6,7 @@
 
 #include "kernels/base/lanes.h"
 #include "kernels/base/parallel.h"
+#include "kernels/base/vecmath.h"
 
 namespace skyline::kernels {
 namespace {
@@ -245,6 +246,69 @@ void lp(const float* x, float* y, int64_t outer, int64_t n, int64_t inner, int p
       });
 }
 
+// d^-beta for d > 0. The powers that models use take no logarithm.
+struct InversePower {
+  float beta;
+  F32 operator()(F32 d) const noexcept {
+    if (beta == 1.0f) return F32(1.0f) / d;
+    if (beta == 0.5f || beta == 0.75f) {
+      const F32 r = F32(1.0f) / xsimd::sqrt(d);
+      return beta == 0.5f ? r : r * xsimd::sqrt(r);
+    }
+    return vec::exp(F32(-beta) * vec::log(d));
+  }
+};
+
+constexpr int64_t kLrnBlock = 512;  // channels whose squares are kept at a time
+
+// One row of contiguous channels.
+void lrn_row(const LrnArgs& a, const float* x, float* y, const InversePower& power) noexcept {
+  alignas(64) float squares[kLrnBlock + kMaxLrnSize + kLanes];
+  const int64_t before = (a.size - 1) / 2;
+  const F32 alpha(a.alpha / static_cast<float>(a.size)), bias(a.bias);
+  for (int64_t from = 0; from < a.channels; from += kLrnBlock) {
+    const int64_t n = a.channels - from < kLrnBlock ? a.channels - from : kLrnBlock;
+    for (int64_t i = 0; i < n + a.size - 1; ++i) {
+      const int64_t c = from - before + i;
+      const float v = c >= 0 && c < a.channels ? x[c] : 0.0f;
+      squares[i] = v * v;
+    }
+    for_vectors(n, [&](int64_t i, int64_t lanes) noexcept {
+      F32 total = get(squares + i, lanes);
+      for (int64_t k = 1; k < a.size; ++k) total += get(squares + i + k, lanes);
+      put(y + from + i, get(x + from + i, lanes) * power(mul_add(total, alpha, bias)), lanes);
+    });
+  }
+}
+
+void lrn(const LrnArgs& a, int threads) noexcept {
+  const InversePower power{a.beta};
+  if (a.inner == 1) {
+    return parallel_for(threads, a.outer, kGrain / a.channels + 1, [&](int64_t begin, int64_t end) noexcept {
+      for (int64_t o = begin; o < end; ++o) lrn_row(a, a.x + o * a.channels, a.y + o * a.channels, power);
+    });
+  }
+  const int64_t before = (a.size - 1) / 2, after = a.size - 1 - before;
+  const F32 alpha(a.alpha / static_cast<float>(a.size)), bias(a.bias);
+  parallel_for(threads, a.outer * a.channels, kGrain / a.inner + 1, [&](int64_t begin, int64_t end) noexcept {
+    for (int64_t row = begin; row < end; ++row) {
+      const int64_t c = row % a.channels;
+      const int64_t low = c < before ? -c : -before;
+      const int64_t high = a.channels - 1 - c < after ? a.channels - 1 - c : after;
+      const float* x = a.x + row * a.inner;
+      float* y = a.y + row * a.inner;
+      for_vectors(a.inner, [&](int64_t i, int64_t lanes) noexcept {
+        F32 total(0.0f);
+        for (int64_t k = low; k <= high; ++k) {
+          const F32 v = get(x + k * a.inner + i, lanes);
+          total += v * v;
+        }
+        put(y + i, get(x + i, lanes) * power(mul_add(total, alpha, bias)), lanes);
+      });
+    }
+  });
+}
+
 }  // namespace
 
 constinit const NormTable SKYLINE_TAGGED(norm) = {
@@ -253,6 +317,7 @@ constinit const NormTable SKYLINE_TAGGED(norm) = {
     .rms = rows<false>,
     .group = group,
     .scale_shift = scale_shift,
-    .lp = lp};
+    .lp = lp,
+    .lrn = lrn};
 
 }  // namespace skyline::kernels

@@ -17,6 +17,7 @@ struct PoolShape {
   int64_t kernel[3] = {1, 1, 1}, stride[3] = {1, 1, 1}, dilation[3] = {1, 1, 1};
   int64_t pad_begin[3] = {}, pad_end[3] = {};
   bool channels_last = false;
+  int64_t ldx = 0, ldy = 0;  // channels last: elements between pixels of x and y; 0 means `channels`
   bool count_include_pad =
       false;  // average: padding counts in the divisor, what ceil_mode adds beyond it never does
 };

@@ -51,12 +51,13 @@ struct Sum {
 template <class T, class F>
 inline void for_taps(const PoolShape& s, const Window& d, const Window& h, const Window& w, const T* image,
                      F&& tap) noexcept {
+  const int64_t pitch = s.ldx ? s.ldx : s.channels;
   for (int64_t i = d.first; i < d.last; ++i) {
     for (int64_t j = h.first; j < h.last; ++j) {
       const int64_t row =
           ((d.start + i * s.dilation[0]) * s.in[1] + h.start + j * s.dilation[1]) * s.in[2] + w.start;
-      const T* x = image + (row + w.first * s.dilation[2]) * s.channels;
-      for (int64_t k = w.first; k < w.last; ++k, x += s.dilation[2] * s.channels) tap(x);
+      const T* x = image + (row + w.first * s.dilation[2]) * pitch;
+      for (int64_t k = w.first; k < w.last; ++k, x += s.dilation[2] * pitch) tap(x);
     }
   }
 }
@@ -86,7 +87,8 @@ inline void pixel(const PoolShape& s, const Window& d, const Window& h, const Wi
 template <class J, bool Mean>
 void channels_last(const PoolShape& s, const float* x, float* y, int threads) noexcept {
   const int64_t taps = s.kernel[0] * s.kernel[1] * s.kernel[2],
-                image = s.in[0] * s.in[1] * s.in[2] * s.channels;
+                image = s.in[0] * s.in[1] * s.in[2] * (s.ldx ? s.ldx : s.channels),
+                pitch = s.ldy ? s.ldy : s.channels;
   for_rows_of(s, s.batch, s.out[2] * s.channels * taps, threads,
               [&](int64_t n, int64_t od, int64_t oh, int64_t r) noexcept {
                 const Window d = window(s, 0, od), h = window(s, 1, oh);
@@ -94,7 +96,7 @@ void channels_last(const PoolShape& s, const float* x, float* y, int threads) no
                   const Window w = window(s, 2, ow);
                   const F32 divisor(static_cast<float>(d.counted * h.counted * w.counted));
                   const float* in = x + n * image;
-                  float* out = y + (r * s.out[2] + ow) * s.channels;
+                  float* out = y + (r * s.out[2] + ow) * pitch;
                   int64_t c = 0;
                   for (; c + 4 * kLanes <= s.channels; c += 4 * kLanes) {
                     pixel<J, Mean, 4>(s, d, h, w, in + c, out + c, divisor);
@@ -191,13 +193,14 @@ void max_bytes(const PoolShape& s, const T* x, T* y, void* scratch, int threads)
   const int64_t width = s.in[2], plane = s.in[0] * s.in[1] * width;
   const int64_t taps = s.kernel[0] * s.kernel[1] * s.kernel[2];
   if (s.channels_last) {
+    const int64_t image = plane * (s.ldx ? s.ldx : channels), pitch = s.ldy ? s.ldy : channels;
     for_rows_of(s, s.batch, s.out[2] * s.channels * taps, threads,
                 [&](int64_t n, int64_t od, int64_t oh, int64_t r) noexcept {
                   const Window d = window(s, 0, od), h = window(s, 1, oh);
                   for (int64_t ow = 0; ow < s.out[2]; ++ow) {
-                    T* out = y + (r * s.out[2] + ow) * s.channels;
+                    T* out = y + (r * s.out[2] + ow) * pitch;
                     for (int64_t c = 0; c < channels; ++c) out[c] = static_cast<T>(Least);
-                    for_taps(s, d, h, window(s, 2, ow), x + n * plane * s.channels,
+                    for_taps(s, d, h, window(s, 2, ow), x + n * image,
                              [&](const T* p) noexcept { raise(out, p, channels); });
                   }
                 });
@@ -234,7 +237,7 @@ inline int32_t requantized(int32_t sum, int64_t taps, int64_t divisor, const Poo
 template <class T, int Least>
 void average_bytes(const PoolShape& s, const PoolQuant& q, const T* x, T* y, int threads) noexcept {
   const int64_t plane = s.in[0] * s.in[1] * s.in[2], taps = s.kernel[0] * s.kernel[1] * s.kernel[2];
-  PoolShape one = s;  // channels first: the same walk, one channel at a time
+  PoolShape one = s;  // pixels are contiguous here; channels first: the same walk, one channel at a time
   if (!s.channels_last) {
     one.batch = s.batch * s.channels;
     one.channels = 1;

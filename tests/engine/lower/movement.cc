@@ -324,3 +324,30 @@ TEST_CASE("normalisations") {
                  .tolerance = 1e-5f});
   }
 }
+
+TEST_CASE("local response normalization in both layouts") {
+  Random random(31);
+  for (int64_t size : {1, 2, 5, 64}) {
+    for (float beta : {0.5f, 0.75f, 1.0f, 0.6f}) {
+      const Attrs attrs{{"size", size}, {"alpha", 0.3f}, {"beta", beta}, {"bias", 1.5f}};
+      Attrs last = attrs;
+      last.set("layout", std::string("NHWC"));
+      check_sweep(
+          {.op = "LRN", .operands = {input(random.f32({2, 19, 3, 7}))}, .attrs = attrs, .tolerance = 4e-6f});
+      check_sweep({.op = "LRN",
+                   .operands = {input(random.f32({2, 3, 3, 37}))},
+                   .attrs = last,
+                   .domain = "skyline",
+                   .tolerance = 4e-6f});
+    }
+  }
+  check_sweep({.op = "LRN",
+               .operands = {input(random.f32({1, 2, 2, 1100}))},
+               .attrs = {{"size", int64_t{5}}, {"layout", std::string("NHWC")}},
+               .domain = "skyline",
+               .tolerance = 4e-6f});
+  check_sweep({.op = "LRN",
+               .operands = {input(random.f32({1, 80, 2}))},
+               .attrs = {{"size", int64_t{65}}},
+               .kernels = false});
+}

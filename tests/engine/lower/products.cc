@@ -162,6 +162,17 @@ TEST_CASE("transposed convolution") {
                    .tolerance = kSum});
     }
   }
+  check_sweep({.op = "FusedConvTranspose",
+               .operands = {input(random.f32({2, 5, 6, 4})), constant(random.f32({4, 3, 3, 2})),
+                            constant(random.f32({6})), input(random.f32({2, 11, 13, 6}))},
+               .attrs = {{"strides", Dims{2, 2}},
+                         {"pads", Dims{1, 0, 0, 1}},
+                         {"group", int64_t{2}},
+                         {"output_padding", Dims{1, 2}},
+                         {"layout", std::string("NHWC")},
+                         {"activation", std::string("relu")}},
+               .domain = "skyline",
+               .tolerance = kSum});
   check_sweep({.op = "ConvTranspose",
                .operands = {input(random.f32({1, 3, 7})), constant(random.f32({3, 2, 4}))},
                .attrs = {{"strides", Dims{2}}},

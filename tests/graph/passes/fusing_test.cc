@@ -64,6 +64,12 @@ TEST_CASE("recognise-activation: swish, leaky relu, clips") {
   CHECK(after(passes, {9}, [](Build& b, ValueId x) {
           return b.node("Clip", {b.node("Relu", {x}), b.number(-1), b.number(2)});
         }) == Counts{{"Clip", 1}});
+  CHECK(after(passes, {9}, [](Build& b, ValueId x) {
+          return b.node("Max", {x, b.number(-0.4f)});
+        }) == Counts{{"Clip", 1}});
+  CHECK(after(passes, {9}, [](Build& b, ValueId x) {
+          return b.node("Max", {x, b.numbers({9}, {1, 2, 3, 4, 5, 6, 7, 8, 9})});
+        }) == Counts{{"Max", 1}});
   CHECK(!after(passes, {9}, [](Build& b, ValueId x) {
            return b.node("Mul", {b.node("Sigmoid", {b.node("Neg", {x})}), x});
          }).count("Swish"));
@@ -115,11 +121,23 @@ TEST_CASE("fuse-activation and fuse-residual") {
   const auto conv = [](Build& b, ValueId x) {
     return b.node("Conv", {x, b.weights({3, 3, 1, 1}), b.weights({3})});
   };
+  const auto wide = [](Build& b, ValueId x) {
+    return b.node("Conv", {x, b.weights({8, 3, 1, 1}), b.weights({8})});
+  };
   for (const char* act :
        {"Relu", "Sigmoid", "Tanh", "HardSwish", "Gelu", "LeakyRelu", "HardSigmoid", "Swish"}) {
     CAPTURE(act);
     CHECK(after({kFuseActivation}, {2, 3, 4, 4},
-                [&](Build& b, ValueId x) { return b.node(act, {conv(b, x)}); }) == Counts{{"FusedConv", 1}});
+                [&](Build& b, ValueId x) { return b.node(act, {wide(b, x)}); }) == Counts{{"FusedConv", 1}});
+    const bool cheap = std::string_view(act) == "Relu" || std::string_view(act) == "LeakyRelu" ||
+                       std::string_view(act).starts_with("Hard");
+    CHECK(after({kFuseActivation}, {2, 3, 4, 4}, [&](Build& b, ValueId x) {
+            return b.node(act, {conv(b, x)});
+          }) == (cheap ? Counts{{"FusedConv", 1}} : Counts{{"Conv", 1}, {act, 1}}));
+    CHECK(after({kFuseActivation}, {2, 8, 4, 4}, [&](Build& b, ValueId x) {
+            return b.node(act,
+                          {b.node("ConvTranspose", {x, b.weights({8, 8, 2, 2})}, {{"strides", Dims{2, 2}}})});
+          }) == Counts{{"FusedConvTranspose", 1}});
   }
   CHECK(after({kFuseActivation}, {2, 3, 4, 4}, [&](Build& b, ValueId x) {
           return b.node("Clip", {conv(b, x), b.number(-1), b.number(2)});
@@ -230,4 +248,34 @@ TEST_CASE("sink-reshapes") {
           b.output(r);
           return b.node("Relu", {r});
         }) == "MatMul Reshape Relu ");
+}
+
+TEST_CASE("split-sum") {
+  CHECK(after({kSplitSum}, {2, 9}, [](Build& b, ValueId x) {
+          return b.node("Sum", {x, b.node("Neg", {x}), b.weights({9})});
+        }) == Counts{{"Add", 2}, {"Neg", 1}});
+  Build half;  // would be rounded twice
+  const ValueId x = half.input({9}, DType::f16);
+  half.output(half.node("Sum", {x, x, x}));
+  CHECK(!fires(half, kSplitSum));
+}
+
+TEST_CASE("merge-concats") {
+  const Attrs axis{{"axis", int64_t{1}}};
+  Build b;
+  const ValueId x = b.input({2, 3}), y = b.input({2, 4}), z = b.input({2, 5});
+  b.output(b.node("Concat", {x, y}, axis));
+  b.output(b.node("Concat", {x, y, z}, axis));
+  b.output(b.node("Concat", {x, y, z, x}, axis));
+  const Graph after = optimized(b.g, {kMergeConcats}, 0);
+  int operands = 0;
+  for (NodeId n : after.order()) operands += static_cast<int>(after.node(n).inputs.size());
+  CHECK(operands == 6);
+
+  Build other;  // another order, another axis
+  const ValueId u = other.input({2, 3}), v = other.input({2, 3});
+  other.output(other.node("Concat", {v, u}, axis));
+  other.output(other.node("Concat", {u, v}, {{"axis", int64_t{0}}}));
+  other.output(other.node("Concat", {u, v, u}, axis));
+  CHECK(!fires(other, kMergeConcats));
 }

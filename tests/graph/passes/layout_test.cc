@@ -64,6 +64,7 @@ TEST_CASE("transposes sink through what does not care and cancel") {
           return b.node("AveragePool", {x}, {{"kernel_shape", Dims{2, 2}}});
         }) == 0);
   CHECK(left([](Build& b, ValueId x) { return b.node("GlobalAveragePool", {x}); }) == 0);
+  CHECK(left([](Build& b, ValueId x) { return b.node("LRN", {x}, {{"size", int64_t{3}}}); }) == 0);
   CHECK(left([](Build& b, ValueId x) {
           const ValueId zero = b.constant(Tensor::scalar<uint8_t>(100));
           return b.node("QuantizeLinear", {x, b.number(0.1f), zero});
@@ -130,7 +131,7 @@ TEST_CASE("layout-nhwc: one move in, one out, whatever is between") {
   const ValueId d = b.node(
       "Clip",
       {conv(a, {6, 1, 3, 3}, {{"group", int64_t{6}}, {"pads", Dims{1, 1, 1, 1}}}), b.number(0), b.number(6)});
-  const ValueId gate = b.node("Sigmoid", {conv(b.node("GlobalAveragePool", {d}), {6, 6, 1, 1}, {})});
+  const ValueId gate = b.node("HardSigmoid", {conv(b.node("GlobalAveragePool", {d}), {6, 6, 1, 1}, {})});
   const ValueId e = b.node("Add", {conv(b.node("Mul", {d, gate}), {6, 6, 1, 1}, {}), a});
   const ValueId p = b.node("MaxPool", {e}, {{"kernel_shape", Dims{2, 2}}});
   const ValueId c = b.node("Concat", {p, b.node("AveragePool", {e}, {{"kernel_shape", Dims{2, 2}}})},
@@ -157,5 +158,11 @@ TEST_CASE("layout-nhwc: one move in, one out, whatever is between") {
   Build line;
   line.output(line.node("Conv", {line.input({2, 4, 9}), line.weights({6, 4, 3})}));
   line.output(line.node("Conv", {line.input({1, 2, 4, 5, 4}), line.weights({3, 2, 3, 2, 1})}));
+  line.output(line.node("ConvTranspose",
+                        {line.input({1, 2, 4, 5}), line.weights({2, 3, 3, 2}), line.weights({3})},
+                        {{"strides", Dims{2, 3}}, {"pads", Dims{1, 0, 0, 1}}}));
+  line.output(
+      line.node("ConvTranspose", {line.input({1, 4, 5, 4}), line.weights({4, 3, 2, 2})},
+                {{"strides", Dims{2, 1}}, {"group", int64_t{2}}, {"auto_pad", std::string("SAME_UPPER")}}));
   CHECK(fires(line, kLayoutNhwc));
 }

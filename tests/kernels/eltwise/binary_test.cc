@@ -317,6 +317,31 @@ TEST_CASE("a chain equals its steps run one by one") {
         CHECK(y[i] == s * s - sum);
       }
     }
+    // Rows of 40 in wider tensors, x and y alike.
+    constexpr int64_t ld = 47;
+    const auto rows = static_cast<int64_t>(x.size()) / 40;
+    std::vector<float> wide_x(static_cast<size_t>(rows * ld), 9), wide_y(wide_x.size(), 9),
+        wide_z(wide_x.size(), 9);
+    for (int64_t i = 0; i < rows * 40; ++i) wide_x[i / 40 * ld + i % 40] = x[i];
+    const int64_t dims[] = {rows / 33, 33, 40}, sx[] = {33 * ld, ld, 1}, sr[] = {0, 0, 1}, sc[] = {0, 1, 0},
+                  ss[] = {0, 0, 0};
+    const int64_t* strides[] = {sx, sr, sc, ss};
+    NdPlan wide;
+    REQUIRE(make_nd_plan(dims, strides, &wide));
+    Chain strided = chain;
+    strided.out_width = 40;
+    strided.out_ld = ld;
+    REQUIRE(finish_chain(&strided));
+    const float* wide_in[] = {wide_x.data(), r.data(), c.data(), &s};
+    float* wide_out[] = {wide_y.data(), wide_z.data()};
+    for (const int threads : kThreadCounts) {
+      run_chain(strided, wide, wide_in, wide_out, threads);
+      for (int64_t i = 0; i < rows * ld; ++i) {
+        const bool inside = i % ld < 40;
+        CHECK(wide_y[i] == (inside ? y[i / ld * 40 + i % ld] : 9));
+        CHECK(wide_z[i] == (inside ? z[i / ld * 40 + i % ld] : 9));
+      }
+    }
     chain.step[0].b = 6;  // a value that does not exist yet
     CHECK_FALSE(finish_chain(&chain));
   });

@@ -161,6 +161,29 @@ TEST_CASE("max and average pooling over all geometries and both layouts") {
   });
 }
 
+TEST_CASE("pooling of pixels inside wider tensors") {
+  each_level([](IsaSet isa) {
+    const PoolTable& t = pool_kernels(isa);
+    PoolShape s = shape_of(kGeometries[1], 35, true, false);
+    const int64_t in = s.batch * s.in[1] * s.in[2], out = s.batch * s.out[1] * s.out[2], ldx = 41, ldy = 38;
+    const auto x = test::Random(6).floats(in * ldx);
+    std::vector<float> packed(in * 35), want(out * 35), got(out * ldy, 7);
+    for (int64_t i = 0; i < in * 35; ++i) packed[i] = x[i / 35 * ldx + i % 35];
+    for (const auto fn : {t.max_f32, t.average_f32}) {
+      PoolShape wide = s;
+      wide.ldx = ldx;
+      wide.ldy = ldy;
+      fn(s, packed.data(), want.data(), nullptr, 1);
+      fn(wide, x.data(), got.data(), nullptr, 3);
+      bool good = true;
+      for (int64_t i = 0; i < out * ldy; ++i) {
+        good = good && got[i] == (i % ldy < 35 ? want[i / ldy * 35 + i % ldy] : 7);
+      }
+      CHECK(good);
+    }
+  });
+}
+
 TEST_CASE("pooling output sizes") {
   CHECK(pool_out_size(224, 3, 2, 1, 1, 1, false) == 112);
   CHECK(pool_out_size(10, 3, 2, 1, 0, 0, true) == 5);
