@@ -291,7 +291,7 @@ std::optional<IntegerConv> integer_conv(Lowering& l, size_t w, size_t w_zero) {
   const DType x_type = l.in_type(0), w_type = l.in_type(w);
   if (!is_byte(x_type) || !is_byte(w_type) || !l.constant(w)) return std::nullopt;
   const auto shape = conv_shape(l, w);
-  if (!shape || shape->last) return std::nullopt;
+  if (!shape) return std::nullopt;
   ConvProblem p = shape->problem;
   p.a = x_type;
   p.b = w_type;
@@ -311,14 +311,15 @@ std::optional<IntegerConv> integer_conv(Lowering& l, size_t w, size_t w_zero) {
     c.workspace += align_up(static_cast<size_t>(bytes));
     return at;
   };
-  if (p.ic > 1 && p.in_pixels() > 1) c.x_at = take(p.n * p.ic * p.in_pixels());
-  if (p.oc > 1 && p.out_pixels() > 1)
+  if (!shape->last && p.ic > 1 && p.in_pixels() > 1) c.x_at = take(p.n * p.ic * p.in_pixels());
+  if (!shape->last && p.oc > 1 && p.out_pixels() > 1)
     c.y_at = take(p.n * p.oc * p.out_pixels() * static_cast<int64_t>(c.y_bytes));
   return c;
 }
 
 std::string kernel_name(const IntegerConv& c) {
-  return std::string(c.plan->algorithm->name) + "_" + std::string(name(c.plan->problem.a)) + "+nchw";
+  return std::string(c.plan->algorithm->name) + "_" + std::string(name(c.plan->problem.a)) +
+         (c.x_at != SIZE_MAX || c.y_at != SIZE_MAX ? "+nchw" : "");
 }
 
 std::optional<Lowered> lower_conv_integer(Lowering& l) {
@@ -362,6 +363,7 @@ constexpr LowerRow kRows[] = {
     {"DynamicQuantizeMatMul", "com.microsoft", lower_dynamic_matmul},
     {"ConvInteger", "", lower_conv_integer},
     {"QLinearConv", "", lower_qlinear_conv},
+    {"QLinearConv", "skyline", lower_qlinear_conv},
 };
 
 }  // namespace

@@ -1,9 +1,10 @@
 // Convolutions of 8-bit tensors: ConvInteger and QLinearConv. Zero points go first, so that padding is plain
-// zero.
+// zero. With layout "NHWC" (domain skyline) channels of x and y are last.
 #include <array>
 
 #include "graph/ops/cast.h"
 #include "graph/ops/families.h"
+#include "graph/ops/numeric.h"
 #include "graph/ops/quantize.h"
 #include "graph/ops/util.h"
 #include "graph/ops/window.h"
@@ -53,19 +54,21 @@ void infer_conv(InferContext& c, DType t, size_t weights) {
   const int64_t group = group_of(c.attrs());
   if (!x.ranked || !w.ranked) return c.out(0, Fact::unranked(t));
   check_ranks(x.rank(), w.rank());
-  if (x.dims[1].known() && w.dims[0].known() && w.dims[1].known()) {
-    check_channels(x.dims[1].value(), w.dims[0].value(), w.dims[1].value(), group);
+  const bool last = is_channels_last(c.node);
+  const SymDims xd = channels_first(x.dims, last);
+  if (xd[1].known() && w.dims[0].known() && w.dims[1].known()) {
+    check_channels(xd[1].value(), w.dims[0].value(), w.dims[1].value(), group);
   }
-  SymDims out{x.dims[0], w.dims[0]};
+  SymDims out{xd[0], w.dims[0]};
   Dims kernel;
   for (size_t i = 2; i < w.dims.size() && w.dims[i].known(); ++i) kernel.push_back(w.dims[i].value());
   if (kernel.size() + 2 == w.dims.size()) {
-    const SymDims spatial = window_of(c.attrs(), kernel).fit(SymDims(x.dims.begin() + 2, x.dims.end()));
+    const SymDims spatial = window_of(c.attrs(), kernel).fit(SymDims(xd.begin() + 2, xd.end()));
     out.insert(out.end(), spatial.begin(), spatial.end());
   } else {
-    out.resize(x.dims.size());
+    out.resize(xd.size());
   }
-  c.out(0, Fact(t, out));
+  c.out(0, Fact(t, channels_last(out, last)));
 }
 
 // One convolution; spatial axes are three, with ones in front. Zero-points are gone from x and w.
@@ -73,30 +76,53 @@ struct Problem {
   int64_t batch = 0, in_channels = 0, out_channels = 0, group = 1;
   std::array<int64_t, 3> in{1, 1, 1}, out{1, 1, 1}, kernel{1, 1, 1}, stride{1, 1, 1}, dilation{1, 1, 1},
       pad{0, 0, 0};
-  Dims dims;  // of the result
+  bool last = false;  // channels of the result; those of x have been moved
+  Dims dims;          // of the result
   Tensor x, w;
   int64_t in_plane() const { return in[0] * in[1] * in[2]; }
   int64_t out_plane() const { return out[0] * out[1] * out[2]; }
   int64_t taps() const { return kernel[0] * kernel[1] * kernel[2]; }
   int64_t depth() const { return in_channels / group * taps(); }
+  // Of element i of the plane that would begin at `plane` with channels first, of channel m.
+  int64_t place(int64_t m, int64_t plane, int64_t i) const {
+    return last ? (plane / (out_channels * out_plane()) * out_plane() + i) * out_channels + m : plane + i;
+  }
 };
+
+// [N, pixels, C] -> [N, C, pixels].
+Tensor channels_to_front(const EvalContext& c, const Tensor& x, int64_t batch, int64_t channels) {
+  Tensor out = c.make(DType::i32, x.dims());
+  const int64_t plane = batch * channels == 0 ? 0 : x.size() / (batch * channels);
+  const int32_t* from = x.data<int32_t>();
+  int32_t* to = out.mutable_data<int32_t>();
+  for (int64_t n = 0; n < batch; ++n) {
+    for (int64_t ch = 0; ch < channels; ++ch) {
+      for (int64_t i = 0; i < plane; ++i)
+        to[(n * channels + ch) * plane + i] = from[(n * plane + i) * channels + ch];
+    }
+  }
+  return out;
+}
 
 Problem make_problem(const EvalContext& c, size_t weights) {
   const Tensor &x = c.in(0), &w = c.in(weights);
   check_ranks(x.rank(), w.rank());
   Problem p;
   p.group = group_of(c.attrs());
-  p.batch = x.dim(0);
-  p.in_channels = x.dim(1);
+  p.last = is_channels_last(c.node);
+  const Dims xd = channels_first(x.dims(), p.last);
+  p.batch = xd[0];
+  p.in_channels = xd[1];
   p.out_channels = w.dim(0);
   check_channels(p.in_channels, p.out_channels, w.dim(1), p.group);
   Window window = window_of(c.attrs(), Dims(w.dims().begin() + 2, w.dims().end()));
-  const Dims out = window.fit(Dims(x.dims().begin() + 2, x.dims().end()));
+  const Dims out = window.fit(Dims(xd.begin() + 2, xd.end()));
   p.dims = {p.batch, p.out_channels};
   p.dims.insert(p.dims.end(), out.begin(), out.end());
+  p.dims = channels_last(p.dims, p.last);
   const size_t lead = 3 - out.size();
   for (size_t i = 0; i < out.size(); ++i) {
-    p.in[lead + i] = x.dim(static_cast<int>(i) + 2);
+    p.in[lead + i] = xd[i + 2];
     p.out[lead + i] = out[i];
     p.kernel[lead + i] = window.kernel[i];
     p.stride[lead + i] = window.strides[i];
@@ -256,6 +282,7 @@ void eval_qlinear_conv(EvalContext& c) {
   const auto range = range_of(t);
   const auto low = static_cast<float>(range.low), high = static_cast<float>(range.high);
   p.x = centered(c, c.in(0), 2);
+  if (p.last) p.x = channels_to_front(c, p.x, p.batch, p.in_channels);
   p.w = centered(c, c.in(3), 5);
   const float* ws = w_scale.data<float>();
   const int32_t* bias = c.has(8) ? c.in(8).data<int32_t>() : nullptr;
@@ -266,7 +293,7 @@ void eval_qlinear_conv(EvalContext& c) {
     const int64_t add = bias ? bias[m] : 0;
     for (int64_t i = 0; i < p.out_plane(); ++i) {
       const float v = static_cast<float>(sum[i] + add) * scale;
-      out[at + i] = static_cast<uint8_t>(quantize(v, zero, low, high));
+      out[p.place(m, at, i)] = static_cast<uint8_t>(quantize(v, zero, low, high));
     }
   });
   c.out(0, y);
@@ -287,6 +314,13 @@ constexpr OpDef kOps[] = {
      .eval = eval_conv_integer,
      .work = work_conv<1>},
     {.name = "QLinearConv",
+     .min_inputs = 8,
+     .max_inputs = 9,
+     .infer = infer_qlinear_conv,
+     .eval = eval_qlinear_conv,
+     .work = work_conv<3>},
+    {.name = "QLinearConv",
+     .domain = "skyline",
      .min_inputs = 8,
      .max_inputs = 9,
      .infer = infer_qlinear_conv,

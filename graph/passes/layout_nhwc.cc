@@ -7,25 +7,38 @@
 namespace skyline::passes {
 namespace {
 
+struct Form {
+  const OpDef* op;
+  size_t weights;
+  std::optional<size_t> residual;
+};
+// The channels-last operator of a convolution.
+std::optional<Form> channels_last_form(const Node& n) {
+  if (n.is("Conv") || n.is("FusedConv")) return Form{&op("FusedConv", "skyline"), 1, 3};
+  if (n.is("ConvTranspose") || n.is("FusedConvTranspose"))
+    return Form{&op("FusedConvTranspose", "skyline"), 1, 3};
+  if (n.is("QLinearConv")) return Form{&op("QLinearConv", "skyline"), 3, std::nullopt};
+  return std::nullopt;
+}
+
 std::optional<Patch> run(const Graph& g, NodeId id) {
   const Node& n = g.node(id);
-  const bool transposed = n.is("ConvTranspose") || n.is("FusedConvTranspose");
-  if (!(transposed || n.is("Conv") || n.is("FusedConv")) || n.attrs.has("layout") || !g.constant(n.in(1)))
-    return std::nullopt;
+  const auto form = channels_last_form(n);
+  if (!form || n.attrs.has("layout") || !g.constant(n.in(form->weights))) return std::nullopt;
   const int rank = rank_of(g, n.in(0));
-  if (rank < 3 || rank > 5 || !is_float(g, n.in(0))) return std::nullopt;
+  if (rank < 3 || rank > 5 || (!is_float(g, n.in(0)) && !n.is("QLinearConv"))) return std::nullopt;
   if (!g.fact(n.in(0)).is_static() || !g.fact(n.out(0)).is_static()) return std::nullopt;
   const Dims last = to_channels_last(rank), first = to_channels_first(rank);
   Patch patch(g);
   std::vector<ValueId> in = n.inputs;
-  for (size_t k : {size_t{0}, size_t{3}}) {
-    if (n.in(k) != kNoValue)
-      in[k] = add_transpose(patch, n.in(k), g.fact(n.in(k)), last, n.name + ".to_nhwc");
-  }
+  const auto move = [&](size_t k) {
+    in[k] = add_transpose(patch, n.in(k), g.fact(n.in(k)), last, n.name + ".to_nhwc");
+  };
+  move(0);
+  if (form->residual && n.in(*form->residual) != kNoValue) move(*form->residual);
   Attrs attrs = n.attrs;
   attrs.set("layout", std::string("NHWC"));
-  const ValueId y =
-      patch.add(op(transposed ? "FusedConvTranspose" : "FusedConv", "skyline"), in, attrs, n.name);
+  const ValueId y = patch.add(*form->op, in, attrs, n.name);
   Fact moved = g.fact(n.out(0));
   for (int i = 0; i < rank; ++i) {
     moved.dims[static_cast<size_t>(i)] =

@@ -46,6 +46,11 @@ bool is_elementwise(const Graph& g, const Node& n) {
   if (n.is("QuantizeLinear") || n.is("DequantizeLinear")) {  // of one scale for the whole tensor
     return is_one_number(g, n.in(1)) && is_one_number(g, n.in(2));
   }
+  const std::string_view name = n.op->name;  // quantized, with one scale for each tensor
+  if (n.op->domain == "com.microsoft" && (name == "QLinearAdd" || name == "QLinearMul" ||
+                                          name == "QLinearSigmoid" || name == "QLinearLeakyRelu")) {
+    return true;
+  }
   return (n.op->flags & kOpElementwise) || n.is("Cast") || n.is("Identity");
 }
 
@@ -270,6 +275,74 @@ std::optional<Patch> through_resize(const Graph& g, const Node& n) {
   return below(std::move(patch), n, *n.op, in, n.attrs, *m, m->perm);
 }
 
+// ---- QLinearGlobalAveragePool and QLinearConcat of com.microsoft ----
+
+std::optional<Patch> through_qlinear_pool(const Graph& g, const Node& n) {
+  const auto m = movable(g, n.in(0));
+  if (!m || m->perm.size() < 3 || m->perm != to_channels_first(static_cast<int>(m->perm.size())) ||
+      n.attrs.integer("channels_last", 0) != 0) {
+    return std::nullopt;
+  }
+  Attrs attrs = n.attrs;
+  attrs.set("channels_last", int64_t{1});
+  std::vector<ValueId> in = n.inputs;
+  in[0] = m->x;
+  return below(Patch(g), n, *n.op, in, attrs, *m, m->perm);
+}
+
+// (Y_scale, Y_zero, then X, X_scale, X_zero for each tensor)
+std::optional<Patch> through_qlinear_concat(const Graph& g, const Node& n) {
+  const auto m = movable(g, n.in(2));
+  const int64_t axis = n.attrs.integer("axis", 0);
+  if (!m || !axis_fits(*m, axis)) return std::nullopt;
+  Patch patch(g);
+  std::vector<ValueId> in = n.inputs;
+  for (size_t i = 2; i < in.size(); i += 3) {
+    const auto now = rank_of(g, in[i]) == static_cast<int>(m->perm.size())
+                         ? operand_before(patch, g, in[i], *m)
+                         : std::nullopt;
+    if (!now) return std::nullopt;
+    in[i] = *now;
+  }
+  Attrs attrs = n.attrs;
+  attrs.set("axis", axis_before(*m, axis));
+  return below(std::move(patch), n, *n.op, in, attrs, *m, m->perm);
+}
+
+// ---- channel shuffle: Reshape [N, g, k, ...], Transpose of g and k, Reshape back ----
+
+std::optional<Patch> through_shuffle(const Graph& g, const Node& n) {
+  const Node* t = sole_maker(g, n.in(0), "Transpose");
+  const auto perm = t ? perm_of(g, *t) : std::nullopt;
+  const Node* split = perm ? sole_maker(g, t->in(0), "Reshape") : nullptr;
+  const auto m = split ? movable(g, split->in(0)) : std::nullopt;
+  if (!m || m->perm.size() < 3 || m->perm != to_channels_first(static_cast<int>(m->perm.size())))
+    return std::nullopt;
+  const auto x = static_dims(g, split->in(0)), wide = static_dims(g, t->in(0)), y = static_dims(g, n.out(0));
+  const size_t rank = m->perm.size();
+  if (!x || !wide || !y || *x != *y || wide->size() != rank + 1 || (*wide)[0] != (*x)[0] ||
+      !std::equal(x->begin() + 2, x->end(), wide->begin() + 3)) {
+    return std::nullopt;
+  }
+  Dims swapped, now;
+  for (size_t i = 0; i <= rank; ++i) swapped.push_back(static_cast<int64_t>(i));
+  now = swapped;
+  std::swap(swapped[1], swapped[2]);
+  std::swap(now[rank - 1], now[rank]);
+  if (*perm != swapped) return std::nullopt;
+  Dims joined{(*x)[0]};
+  joined.insert(joined.end(), x->begin() + 2, x->end());
+  Dims apart = joined;
+  joined.push_back((*x)[1]);
+  apart.insert(apart.end(), {(*wide)[1], (*wide)[2]});
+  Patch patch(g);
+  ValueId v = add_reshape(patch, m->x, apart, split->name);
+  v = patch.add(op("Transpose"), {v}, {{"perm", now}}, t->name);
+  v = add_reshape(patch, v, joined, n.name);
+  patch.replace(n.out(0), patch.add(op("Transpose"), {v}, {{"perm", m->perm}}, m->node->name));
+  return patch;
+}
+
 std::optional<Patch> sink(const Graph& g, NodeId id) {
   const Node& n = g.node(id);
   if (n.in(0) == kNoValue || n.out(0) == kNoValue) return std::nullopt;
@@ -285,6 +358,10 @@ std::optional<Patch> sink(const Graph& g, NodeId id) {
     return through_pool(g, n);
   }
   if (n.is("Resize")) return through_resize(g, n);
+  if (n.is("Reshape")) return through_shuffle(g, n);
+  if (n.op->domain != "com.microsoft") return std::nullopt;
+  if (n.op->name == "QLinearGlobalAveragePool") return through_qlinear_pool(g, n);
+  if (n.op->name == "QLinearConcat") return through_qlinear_concat(g, n);
   return std::nullopt;
 }
 

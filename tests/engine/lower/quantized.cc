@@ -1,4 +1,6 @@
 // Quantized operators against their reference: the same integers on every ISA.
+#include <algorithm>
+
 #include "tests/engine/lower/sweep.h"
 
 using namespace skyline;
@@ -159,6 +161,16 @@ void check_convolutions(Random& random) {
         {.op = "QLinearConv",
          .operands = {x, scale(0.02f), zero<A>(17), w, scale(0.004f), zero<B>(0), scale(0.3f), zero<A>(40)},
          .attrs = attrs});
+    Dims last = x.tensor.dims();  // [N, C, spatial...] -> [N, spatial..., C]
+    std::rotate(last.begin() + 1, last.begin() + 2, last.end());
+    Attrs nhwc = attrs;
+    nhwc.set("layout", std::string("NHWC"));
+    check_sweep(
+        {.op = "QLinearConv",
+         .operands = {codes<A>(random, last), scale(0.02f), zero<A>(17), w, scales(random, s.oc), zeros,
+                      scale(0.3f), zero<A>(40), constant(random.ints<int32_t>({s.oc}, -3000, 3000))},
+         .attrs = nhwc,
+         .domain = "skyline"});
   }
 }
 

@@ -181,6 +181,77 @@ TEST_CASE("parts of a Split and a Slice are read where they are") {
   CHECK(count(kernels, "Slice") == 0);
 }
 
+TEST_CASE("random graphs of rows: whatever lives in what, the results are those of the interpreter") {
+  int64_t copies = 0, moves = 0;
+  for (uint32_t seed = 0; seed < 60; ++seed) {
+    CAPTURE(seed);
+    Build b;
+    Random random(seed);
+    struct Tensor3 {
+      ValueId v;
+      int64_t channels;
+    };
+    const int64_t batch = 1 + random.below(2), height = 1 + random.below(3);
+    std::vector<Tensor3> all{{b.input({batch, height, 4, 6}), 6}};
+    const auto pick = [&] {  // late ones more often
+      const int n = static_cast<int>(all.size());
+      return all[static_cast<size_t>(std::max(random.below(n), random.below(n)))];
+    };
+    for (int i = 0; i < 14; ++i) {
+      const Tensor3 x = pick();
+      switch (random.below(9)) {
+        case 0:
+        case 1: {
+          const int64_t channels = 1 + random.below(20);
+          all.push_back({conv(b, x.v, x.channels, channels, random.below(2) ? 1 : 3), channels});
+          break;
+        }
+        case 2:
+          all.push_back({pool(b, x.v), x.channels});
+          break;
+        case 3:
+          all.push_back({b.node(random.below(2) ? "Relu" : "Sigmoid", {x.v}), x.channels});
+          break;
+        case 4: {
+          const Tensor3 y = pick();
+          const bool same = x.channels == y.channels;
+          all.push_back({b.node("Add", {x.v, same ? y.v : b.weights({x.channels})}), x.channels});
+          break;
+        }
+        case 5: {
+          if (x.channels < 2) break;
+          const int64_t first = 1 + random.below(static_cast<int>(x.channels) - 1);
+          const auto parts =
+              b.nodes("Split", {x.v, b.ints({first, x.channels - first})}, 2, {{"axis", int64_t{3}}});
+          all.push_back({parts[0], first});
+          all.push_back({parts[1], x.channels - first});
+          ++moves;
+          break;
+        }
+        case 6: {
+          const int64_t first = random.below(static_cast<int>(x.channels));
+          all.push_back(
+              {b.node("Slice", {x.v, b.ints({first}), b.ints({100}), b.ints({3})}), x.channels - first});
+          ++moves;
+          break;
+        }
+        default: {
+          const Tensor3 y = pick(), z = pick();
+          if (x.channels + y.channels + z.channels > 80) break;
+          all.push_back({concat(b, {x.v, y.v, z.v}), x.channels + y.channels + z.channels});
+          ++moves;
+        }
+      }
+    }
+    b.output(all.back().v);
+    if (random.below(2)) b.output(pick().v);
+    for (const std::string& kernel : steps_of(b, 1e-4f)) {
+      copies += kernel.starts_with("Concat") || kernel.starts_with("Split") || kernel.starts_with("Slice");
+    }
+  }
+  CHECK(copies < moves * 2 / 3);
+}
+
 TEST_CASE("slice_range") {
   Build b;
   const ValueId x = b.input({4, 6});

@@ -166,3 +166,58 @@ TEST_CASE("layout-nhwc: one move in, one out, whatever is between") {
                 {{"strides", Dims{2, 1}}, {"group", int64_t{2}}, {"auto_pad", std::string("SAME_UPPER")}}));
   CHECK(fires(line, kLayoutNhwc));
 }
+
+TEST_CASE("a channel shuffle between convolutions is one move of channels") {
+  const auto moves = [](Dims wide, Dims perm) {
+    Build b;
+    const ValueId x = b.node("Conv", {b.input({2, 3, 5, 4}), b.weights({6, 3, 1, 1})});
+    const ValueId t = b.node("Transpose", {b.node("Reshape", {x, b.ints(wide)})}, {{"perm", perm}});
+    const ValueId y = b.node("Reshape", {t, b.ints({2, 6, 5, 4})});
+    b.output(b.node("Conv", {y, b.weights({6, 1, 3, 3})}, {{"group", int64_t{6}}}));
+    std::vector<Pass> all(portable_passes().begin(), portable_passes().end());
+    all.insert(all.end(), target_passes().begin(), target_passes().end());
+    return count_ops(optimized(b.g, all, 1e-5))["Transpose"];
+  };
+  CHECK(moves({2, 2, 3, 5, 4}, {0, 2, 1, 3, 4}) == 3);
+  CHECK(moves({2, 2, 3, 5, 4}, {2, 1, 0, 3, 4}) == 5);
+  CHECK(moves({2, 3, 2, 4, 5}, {0, 2, 1, 3, 4}) == 5);
+}
+
+TEST_CASE("quantized convolutions and what is between them: one move in, one out, the same integers") {
+  Build b;
+  const auto scale = [&](float s) { return b.number(s); };
+  const auto zero = [&](uint8_t z) { return b.constant(Tensor::scalar<uint8_t>(z)); };
+  const auto conv = [&](ValueId x, int64_t in, int64_t out, int64_t kernel) {
+    Tensor w(DType::i8, {out, in, kernel, kernel});
+    for (int8_t& v : w.mutable_span<int8_t>()) v = static_cast<int8_t>(b.random.below(200) - 100);
+    const int64_t pad = kernel / 2;
+    return b.node("QLinearConv",
+                  {x, scale(0.02f), zero(120), b.constant(w), scale(0.005f),
+                   b.constant(Tensor::scalar<int8_t>(0)), scale(0.03f), zero(128)},
+                  {{"pads", Dims{pad, pad, pad, pad}}});
+  };
+  const ValueId q = b.node("QuantizeLinear", {b.input({2, 3, 6, 5}), scale(0.03f), zero(128)});
+  const ValueId a = conv(q, 3, 8, 3), c = conv(a, 8, 8, 1);
+  const ValueId sum =
+      b.node("QLinearAdd", {a, scale(0.03f), zero(128), c, scale(0.03f), zero(128), scale(0.05f), zero(120)},
+             {}, "com.microsoft");
+  const ValueId both = b.node(
+      "QLinearConcat", {scale(0.04f), zero(125), sum, scale(0.05f), zero(120), c, scale(0.03f), zero(128)},
+      {{"axis", int64_t{1}}}, "com.microsoft");
+  const ValueId last = conv(both, 16, 4, 3);
+  b.output(b.node("QLinearGlobalAveragePool", {both, scale(0.04f), zero(125), scale(0.02f), zero(128)}, {},
+                  "com.microsoft"));
+  b.output(last);
+  std::vector<Pass> all(portable_passes().begin(), portable_passes().end());
+  all.insert(all.end(), target_passes().begin(), target_passes().end());
+  CHECK(count_ops(optimized(b.g, all, 0))["Transpose"] == 2);
+
+  Build unknown;  // weights that change
+  const ValueId w = unknown.input({4, 3, 1, 1}, DType::i8);
+  unknown.output(
+      unknown.node("QLinearConv", {unknown.input({1, 3, 4, 4}, DType::u8), unknown.number(1),
+                                   unknown.constant(Tensor::scalar<uint8_t>(0)), w, unknown.number(1),
+                                   unknown.constant(Tensor::scalar<int8_t>(0)), unknown.number(1),
+                                   unknown.constant(Tensor::scalar<uint8_t>(0))}));
+  CHECK(!fires(unknown, kLayoutNhwc));
+}

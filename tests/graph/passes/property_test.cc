@@ -94,6 +94,7 @@ class Grower {
 TEST_CASE("random graphs compute the same after all passes, and after each") {
   std::vector<Pass> all(portable_passes().begin(), portable_passes().end());
   all.insert(all.end(), target_passes().begin(), target_passes().end());
+  all.insert(all.end(), final_passes().begin(), final_passes().end());
   for (uint32_t seed = 0; seed < 60; ++seed) {
     CAPTURE(seed);
     Grower grower(seed);
