@@ -143,7 +143,7 @@ std::optional<Lowered> lower_chain(Lowering& l, const Chain& steps) {
 // An operand whose rows are as long as the result's.
 bool elements_in_place(const Graph& g, const Node& n, Side side, size_t index) {
   const Fact& y = g.fact(n.out(0));
-  if (y.dtype != DType::f32 || (side == Side::out && index > 0)) return false;
+  if (y.dtype != DType::f32 || y.rank() > kernels::kMaxRank || (side == Side::out && index > 0)) return false;
   for (ValueId v : n.inputs) {
     if (v != kNoValue && g.fact(v).dtype != DType::f32) return false;
   }

@@ -164,8 +164,14 @@ std::optional<Lowered> lower_fused_conv_transpose(Lowering& l) {
   return shape ? lower_with(l, *shape, fused_activation(l.attrs())) : std::nullopt;
 }
 
-bool pixels_in_place(const Graph&, const Node& n, Side side, size_t index) {
-  return n.attrs.text("layout", "NCHW") == "NHWC" && (side == Side::out || index == 0 || index == 3);
+bool pixels_in_place(const Graph& g, const Node& n, Side side, size_t index) {
+  for (ValueId v : n.inputs) {
+    if (v != kNoValue && g.fact(v).dtype != DType::f32) return false;
+  }
+  // A transposed convolution whose size is given may be refused.
+  const bool sized = n.attrs.has("output_shape") || n.attrs.text("auto_pad", "NOTSET") != "NOTSET";
+  return n.attrs.text("layout", "NCHW") == "NHWC" && (side == Side::out || index == 0 || index == 3) &&
+         (n.is("FusedConv") || !sized);
 }
 
 constexpr LowerRow kRows[] = {

@@ -243,15 +243,26 @@ std::optional<Lowered> lower_pad(Lowering& l) {
                  .kernel = "pad"};
 }
 
-bool always(const Graph&, const Node&, Side, size_t) {
+// Whether the copies below can be made; strides do not matter to them.
+bool is_copy(const Graph& g, const Node& n, Side, size_t) {
+  const auto plain = [&](ValueId v) {
+    return v != kNoValue && movable(g.fact(v).dtype) && g.fact(v).rank() <= kernels::kMaxRank;
+  };
+  if (n.is("Concat")) return plain(n.out(0));
+  if (!std::all_of(n.outputs.begin(), n.outputs.end(), plain)) return false;
+  if (n.is("Split")) return true;
+  if (g.fact(n.out(0)).elements() == 0) return false;
+  for (size_t i : {size_t{1}, size_t{3}, size_t{4}}) {
+    if (n.in(i) != kNoValue && !g.constant(n.in(i))) return false;
+  }
   return true;
 }
 
 constexpr LowerRow kRows[] = {
     {"Transpose", "", lower_transpose},
-    {"Concat", "", lower_concat, always},
-    {"Split", "", lower_split, always},
-    {"Slice", "", lower_slice, always},
+    {"Concat", "", lower_concat, is_copy},
+    {"Split", "", lower_split, is_copy},
+    {"Slice", "", lower_slice, is_copy},
     {"Expand", "", lower_expand},
     {"Tile", "", lower_tile},
     {"Pad", "", lower_pad},

@@ -110,8 +110,9 @@ std::optional<Lowered> lower_global(Lowering& l) {
                  .workspace = plan.scratch_bytes()};
 }
 
-bool pixels_in_place(const Graph&, const Node& n, Side, size_t index) {
-  return n.attrs.text("layout", "NCHW") == "NHWC" && index == 0;
+bool pixels_in_place(const Graph& g, const Node& n, Side, size_t index) {
+  return n.attrs.text("layout", "NCHW") == "NHWC" && index == 0 && n.out(1) == kNoValue &&
+         g.fact(n.in(0)).dtype == DType::f32 && g.fact(n.in(0)).rank() <= 5;
 }
 
 constexpr LowerRow kRows[] = {
