@@ -2,6 +2,8 @@
 // family's header, and name it here, before the rows of the same op that it beats.
 #include "kernels/attention/attention.h"
 #include "kernels/conv/depthwise.h"
+#include "kernels/conv/direct.h"
+#include "kernels/conv/winograd.h"
 #include "kernels/eltwise/eltwise.h"
 #include "kernels/gemm/tile.h"
 #include "kernels/norm/norm.h"
@@ -34,6 +36,25 @@ constexpr const KernelInfo* kAll[] = {
     &depthwise_f32_avx512,
     &depthwise_f32_avx2,
     &depthwise_f32_sse2,
+    &window3_f32_avx512,
+    &window3s2_f32_avx512,
+    &window5_f32_avx512,
+    &window5s2_f32_avx512,
+    &direct_f32_broad_avx512,
+    &direct_f32_avx512,
+    &window3_f32_avx2,
+    &window3s2_f32_avx2,
+    &window5_f32_avx2,
+    &window5s2_f32_avx2,
+    &direct_f32_avx2,
+    &window3_f32_sse2,
+    &window3s2_f32_sse2,
+    &window5_f32_sse2,
+    &window5s2_f32_sse2,
+    &direct_f32_sse2,
+    &winograd_f32_avx512,
+    &winograd_f32_avx2,
+    &winograd_f32_sse2,
     // tables, one per level: the folder of the name
     &eltwise_avx512.info,
     &eltwise_avx2.info,
@@ -67,9 +88,10 @@ constexpr const KernelInfo* kAll[] = {
     &probe_avx2.info,
     &probe_sse2.info,
 #elif defined(__aarch64__)
-    &gemm_f32_neon,      &gemm_i16_neon,   &depthwise_f32_neon,  &eltwise_neon.info, &reduce_neon.info,
-    &softmax_neon.info,  &norm_neon.info,  &pool_neon.info,      &resize_neon.info,  &rnn_neon.info,
-    &quantize_neon.info, &probe_neon.info, &attention_neon.info,
+    &gemm_f32_neon,    &gemm_i16_neon,      &depthwise_f32_neon, &eltwise_neon.info,   &winograd_f32_neon,
+    &window3_f32_neon, &window3s2_f32_neon, &window5_f32_neon,   &window5s2_f32_neon,  &direct_f32_neon,
+    &reduce_neon.info, &softmax_neon.info,  &norm_neon.info,     &pool_neon.info,      &resize_neon.info,
+    &rnn_neon.info,    &quantize_neon.info, &probe_neon.info,    &attention_neon.info,
 #endif
 };
 

@@ -8,6 +8,7 @@
 #include "engine/lower/families.h"
 #include "engine/lower/fused.h"
 #include "graph/ops/window.h"
+#include "kernels/conv/direct.h"
 #include "kernels/layout/layout.h"
 
 namespace skyline::lower {
@@ -76,7 +77,8 @@ std::optional<Lowered> lower_with(Lowering& l, const ConvShape& shape, Activatio
   if (spatial(out, 1) != Dims3{p.out(0), p.out(1), p.out(2)}) {
     throw Error(Code::internal, "the kernel's output size is not the operator's " + to_string(l.out_dims()));
   }
-  auto plan = std::make_shared<const ConvPlan>(conv_plan(p, l.isa));
+  auto plan =
+      std::make_shared<const ConvPlan>(conv_plan(p, l.isa, {.constant_weights = l.constant(1) != nullptr}));
   const std::shared_ptr<const std::byte> packed = pack_weights(l, *plan);
   const bool bias = l.has(2), residual = l.has(3);
   if (bias && element_count(l.in_dims(2)) != p.oc) return std::nullopt;
@@ -189,12 +191,14 @@ std::optional<ConvShape> conv_shape(const Lowering& l, size_t weights) {
     return std::nullopt;
   ConvShape s;
   s.last = l.attrs().text("layout", "NCHW") == "NHWC";
-  const Dims in = sizes_of(x, s.last);
+  const bool last_in = s.last && l.attrs().text("input_layout", "NHWC") == "NHWC";
+  const Dims in = sizes_of(x, last_in);
   ops::Window window = ops::parse_window(l.attrs(), Dims(w.begin() + 2, w.end()));
   (void)window.fit(in);
   ConvProblem& p = s.problem;
   p.n = x[0];
-  p.ic = s.last ? x.back() : x[1];
+  p.ic = last_in ? x.back() : x[1];
+  p.planar = s.last && !last_in;
   p.oc = w[0];
   p.groups = l.attrs().integer("group", 1);
   p.in = spatial(in, 1);
@@ -209,8 +213,10 @@ std::optional<ConvShape> conv_shape(const Lowering& l, size_t weights) {
 std::string conv_form(const ConvPlan& plan) {
   const ConvProblem& p = plan.problem;
   std::string form = "conv:" + std::string(plan.algorithm->name) + ":" +
-                     (plan.kernel ? std::string(plan.kernel->name) : "") + (p.transposed ? "t" : "") +
-                     std::to_string(p.groups) + ":" + std::to_string(p.ic) + ":" + std::to_string(p.oc);
+                     (plan.kernel ? std::string(plan.kernel->name) : "") +
+                     (plan.direct ? std::string(plan.direct->name) : "") + (p.transposed ? "t" : "") +
+                     (p.planar ? "p" : "") + std::to_string(p.groups) + ":" + std::to_string(p.ic) + ":" +
+                     std::to_string(p.oc);
   for (size_t axis = 0; axis < 3; ++axis) {
     form += ":" + std::to_string(p.kernel[axis]);
     if (!p.transposed) continue;

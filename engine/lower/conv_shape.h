@@ -7,7 +7,7 @@ namespace skyline::lower {
 
 struct ConvShape {
   kernels::ConvProblem problem;
-  bool last = false;  // channels-last activations
+  bool last = false;  // channels-last activations; problem.planar says whether the input is not
 };
 
 // Of a plain convolution of input 0 with weights at input `w`; f32 until the caller says otherwise. Nothing

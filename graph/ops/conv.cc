@@ -50,7 +50,7 @@ void infer_conv(InferContext& c) {
   if (wf.rank() != rank)
     reject("weights of rank " + std::to_string(wf.rank()) + ", expected " + std::to_string(rank));
   const bool last = is_channels_last(c.node);
-  const SymDims xd = channels_first(xf.dims, last);
+  const SymDims xd = channels_first(xf.dims, is_input_channels_last(c.node));
   const int64_t group = group_of(c.attrs());
   check_channels(xd[1], wf.dims[0], wf.dims[1], group);
   if (c.has(2)) require_fact(c.in(2), {wf.dims[0]}, "bias");
@@ -175,7 +175,8 @@ ConvResult run_conv(EvalContext& c, const Activation& act) {
   if (w.rank() != x.rank()) reject("weights of rank " + std::to_string(w.rank()));
   if (w.dtype() != x.dtype()) reject("weights and input differ in dtype");
   const int64_t group = group_of(c.attrs());
-  const Dims xd = channels_first(x.dims(), last);
+  const bool last_in = is_input_channels_last(c.node);
+  const Dims xd = channels_first(x.dims(), last_in);
   check_channels(xd[1], w.dim(0), w.dim(1), group);
   if (c.has(2)) require_dims(c.in(2), {w.dim(0)}, "bias");
   Window window = parse_window(c.attrs(), kernel_dims(c.attrs(), w.dims()));
@@ -188,7 +189,7 @@ ConvResult run_conv(EvalContext& c, const Activation& act) {
 
   const Problem p = make_problem(xd, w.dims(), group, window, out);
   std::vector<double> xv = to_doubles(x);
-  if (last) xv = move_channels(xv, p.n, p.c, span_count(xd, 2, 2 + spatial), false);
+  if (last_in) xv = move_channels(xv, p.n, p.c, span_count(xd, 2, 2 + spatial), false);
   const std::vector<double> bias = c.has(2) ? to_doubles(c.in(2)) : std::vector<double>();
   std::vector<double> y = convolve(p, xv, to_doubles(w), bias, c.limits);
   if (last) y = move_channels(y, p.n, p.m, p.out_size(), true);

@@ -101,12 +101,23 @@ std::vector<double> move_channels(const std::vector<double>& x, int64_t n, int64
   return out;
 }
 
+namespace {
+bool parse_layout(const Node& node, const char* attribute, const char* otherwise) {
+  const std::string layout = node.attrs.text(attribute, otherwise);
+  if (layout != "NCHW" && layout != "NHWC")
+    reject(std::string("attribute ") + attribute + " is '" + layout + "', expected NCHW or NHWC");
+  return layout == "NHWC";
+}
+}  // namespace
+
 bool is_channels_last(const Node& node) {
   if (node.op->domain != "skyline") return false;
-  const std::string layout = node.attrs.text("layout", "NCHW");
-  if (layout != "NCHW" && layout != "NHWC")
-    reject("attribute layout is '" + layout + "', expected NCHW or NHWC");
-  return layout == "NHWC";
+  return parse_layout(node, "layout", "NCHW");
+}
+
+bool is_input_channels_last(const Node& node) {
+  if (node.op->domain != "skyline") return false;
+  return parse_layout(node, "input_layout", is_channels_last(node) ? "NHWC" : "NCHW");
 }
 
 }  // namespace skyline::ops

@@ -60,6 +60,8 @@ std::vector<double> move_channels(const std::vector<double>& x, int64_t n, int64
 
 // True when the node's attribute `layout` is "NHWC". Only operators of our own domain have it.
 bool is_channels_last(const Node& node);
+// The same of its input alone, which `input_layout` may set apart.
+bool is_input_channels_last(const Node& node);
 
 // Long work calls this between rows: it may throw (deadline, cancel).
 inline void poll(const EvalLimits& limits) {

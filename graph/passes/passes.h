@@ -55,6 +55,7 @@ extern const Pass kMergeConcats;   // a Concat that begins like another
 extern const Pass kMergeTransposes;  // Transpose of a Transpose
 extern const Pass kSinkTransposes;   // towards the outputs, to meet others
 extern const Pass kLayoutNhwc;       // convolutions channels-last
+extern const Pass kReadPlanes;       // but for the input of first layers
 
 }  // namespace passes
 }  // namespace skyline

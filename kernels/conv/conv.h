@@ -34,6 +34,7 @@ struct ConvProblem {
   Dims3 pad_begin = {0, 0, 0}, pad_end = {0, 0, 0};
   bool transposed = false;
   Dims3 output_padding = {0, 0, 0};  // transposed only
+  bool planar = false;               // x is channels-first (y is not); direct method only
   DType a = DType::f32, b = DType::f32, c = DType::f32;
 
   int64_t out(int axis) const noexcept;  // may be <= 0: then there is no output
@@ -55,6 +56,8 @@ struct AxisPhase {
 enum class ConvMethod : uint8_t {
   gemm,       // 1x1, stride 1: a matrix product as it stands
   depthwise,  // one input and one output channel per group
+  winograd,   // 3x3 by a quarter of the products; worth it for many channels
+  direct,     // lines of input, copied where there is padding: tiles need one address
   gather,     // few input channels: whole lines of the kernel are read in place, or copied at the edges
   indirect,   // the micro-kernel reads pixels in place, through pointers
 };
@@ -63,16 +66,22 @@ struct ConvAlgorithm {
   ConvMethod method;
   // Why it cannot take the problem; empty if it can.
   std::string_view (*refusal)(const ConvProblem&, IsaSet) noexcept;
+  // Whether it is the choice among those that can and come after it; null: always.
+  bool (*pays)(const ConvProblem&) noexcept;
 };
 // The best first; the last takes every problem.
 std::span<const ConvAlgorithm> conv_algorithms() noexcept;
 
 struct DepthwiseKernel;
+struct DirectKernel;
+struct WinogradKernel;
 
 struct ConvPlan {
   ConvProblem problem;
   const ConvAlgorithm* algorithm = nullptr;
-  const GemmKernel* kernel = nullptr;          // all but depthwise
+  const GemmKernel* kernel = nullptr;          // gemm, gather and indirect
+  const DirectKernel* direct = nullptr;        // direct, and winograd's products
+  const WinogradKernel* winograd = nullptr;    // winograd only
   const DepthwiseKernel* depthwise = nullptr;  // depthwise only
   GemmPlan gemm;                               // method gemm only
   std::array<std::vector<AxisPhase>, 3> axes;
@@ -84,6 +93,7 @@ struct ConvPlan {
 
 // Restricts the choice, for tests and for search.
 struct ConvChoice {
+  bool constant_weights = true;  // packed once; else no algorithm is chosen whose packing takes long
   const ConvAlgorithm* algorithm = nullptr;
   const GemmKernel* kernel = nullptr;
 };

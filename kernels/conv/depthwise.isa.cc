@@ -83,10 +83,93 @@ inline void pixels(const DepthwiseRow& d, int64_t ox, int64_t k0, int64_t k1, co
   if (c < d.c) tile<T, 1, true>(d, ox, c, static_cast<int>(d.c - c), k0, k1, clamp);
 }
 
-void run(const DepthwiseRow& d) noexcept {
-  Clamp clamp{F32(-__builtin_inff()), F32(__builtin_inff())};
-  if (d.epilogue.act.fn == Act::relu) clamp.lo = F32(0.0f);
-  if (d.epilogue.act.fn == Act::clip) clamp = {F32(d.epilogue.act.a), F32(d.epilogue.act.b)};
+// The windows that the compiler knows: a row of w stays in registers, and a value of x is loaded once for all
+// taps that meet it. T pixels by one vector of n channels; Edge: some columns may be outside the row.
+#if defined(SKYLINE_ARCH_avx512) || defined(SKYLINE_ARCH_neon)
+constexpr int kWindowTile = 14;
+#else
+constexpr int kWindowTile = 8;
+#endif
+alignas(64) constexpr float kZeros[kLanes] = {};
+
+template <int T, int Window, int Stride, bool Edge, bool Tail>
+void window_tile(const DepthwiseRow& d, int64_t ox, int64_t c, int n, const Clamp& clamp) {
+  constexpr int kColumns = (T - 1) * Stride + Window;
+  const auto get = [n](const float* p) { return Tail ? load_first(p, n) : load(p); };
+  const Epilogue& e = d.epilogue;
+  const int64_t first = ox * Stride - d.pad;
+  F32 acc[T];
+  acc[0] = e.bias_n ? get(e.bias_n + c) : F32(0.0f);
+#pragma GCC unroll 16
+  for (int t = 1; t < T; ++t) acc[t] = acc[0];
+  for (int64_t r = 0; r < d.rows; ++r) {
+    if (!d.x[r]) continue;
+    const float* x = d.x[r] + first * d.ldx + c;
+    F32 w[Window];
+#pragma GCC unroll 5
+    for (int k = 0; k < Window; ++k) w[k] = load(d.w + (r * Window + k) * d.w_stride + c);
+#pragma GCC unroll 32
+    for (int col = 0; col < kColumns; ++col, x += d.ldx) {
+      const bool inside = !Edge || static_cast<uint64_t>(first + col) < static_cast<uint64_t>(d.iw);
+      const F32 vx = get(inside ? x : kZeros);
+#pragma GCC unroll 5
+      for (int k = col % Stride; k < Window; k += Stride) {
+        const int t = (col - k) / Stride;
+        if (col >= k && t < T) acc[t] = mul_add(vx, w[k], acc[t]);
+      }
+    }
+  }
+  float* y = d.y + ox * d.ldy + c;
+  const float* residual = e.residual ? e.residual + ox * e.ldr + c : nullptr;
+#pragma GCC unroll 16
+  for (int t = 0; t < T; ++t) {
+    if (residual) acc[t] += get(residual + t * e.ldr);
+    const F32 out = clip(acc[t], clamp.lo, clamp.hi);
+    if constexpr (Tail) {
+      store_first(y + t * d.ldy, out, n);
+    } else {
+      store(y + t * d.ldy, out);
+    }
+  }
+}
+
+using WindowTile = void (*)(const DepthwiseRow&, int64_t ox, int64_t c, int n, const Clamp&);
+template <int Window, int Stride>
+struct WindowTiles {
+  WindowTile inner[kWindowTile], edge[kWindowTile], tail[kWindowTile];
+  template <int T = kWindowTile>
+  constexpr void fill() {
+    inner[T - 1] = window_tile<T, Window, Stride, false, false>;
+    edge[T - 1] = window_tile<T, Window, Stride, true, false>;
+    tail[T - 1] = window_tile<T, Window, Stride, true, true>;
+    if constexpr (T > 1) fill<T - 1>();
+  }
+};
+template <int Window, int Stride>
+constexpr WindowTiles<Window, Stride> make_tiles() {
+  WindowTiles<Window, Stride> tiles{};
+  tiles.template fill<>();
+  return tiles;
+}
+template <int Window, int Stride>
+constexpr WindowTiles<Window, Stride> kTiles = make_tiles<Window, Stride>();
+
+template <int Window, int Stride>
+void run_window(const DepthwiseRow& d, const Clamp& clamp) {
+  const int64_t tiles = (d.ow + kWindowTile - 1) / kWindowTile;
+  for (int64_t i = 0, ox = 0; i < tiles; ++i) {
+    const int64_t next = d.ow * (i + 1) / tiles, t = next - ox - 1;
+    const int64_t first = ox * Stride - d.pad, last = (next - 1) * Stride - d.pad + Window;
+    const bool inside = first >= 0 && last <= d.iw;
+    const WindowTile whole = inside ? kTiles<Window, Stride>.inner[t] : kTiles<Window, Stride>.edge[t];
+    int64_t c = 0;
+    for (; c + kLanes <= d.c; c += kLanes) whole(d, ox, c, kLanes, clamp);
+    if (c < d.c) kTiles<Window, Stride>.tail[t](d, ox, c, static_cast<int>(d.c - c), clamp);
+    ox = next;
+  }
+}
+
+void run_any(const DepthwiseRow& d, const Clamp& clamp) {
   const int64_t reach = (d.kw - 1) * d.dilation;
   for (int64_t ox = 0; ox < d.ow;) {
     const int64_t x = ox * d.stride - d.pad;
@@ -106,6 +189,20 @@ void run(const DepthwiseRow& d) noexcept {
     k0 = k0 < k1 ? k0 : k1;
     pixels<1, 4>(d, ox, k0, k1, clamp);
     ++ox;
+  }
+}
+
+void run(const DepthwiseRow& d) noexcept {
+  Clamp clamp{F32(-__builtin_inff()), F32(__builtin_inff())};
+  if (d.epilogue.act.fn == Act::relu) clamp.lo = F32(0.0f);
+  if (d.epilogue.act.fn == Act::clip) clamp = {F32(d.epilogue.act.a), F32(d.epilogue.act.b)};
+  const bool simple = d.dilation == 1 && (d.stride == 1 || d.stride == 2);
+  if (simple && d.kw == 3) {
+    d.stride == 1 ? run_window<3, 1>(d, clamp) : run_window<3, 2>(d, clamp);
+  } else if (simple && d.kw == 5) {
+    d.stride == 1 ? run_window<5, 1>(d, clamp) : run_window<5, 2>(d, clamp);
+  } else {
+    run_any(d, clamp);
   }
   if (d.epilogue.act.fn > Act::clip) activate_rows(d.epilogue.act, d.y, d.ldy, d.ow, d.c);
 }

@@ -1,12 +1,15 @@
 // Packed weights. GEMM-like methods: for each phase (see AxisPhase), for each group, the panels of pack.h
 // over the phase's taps times the group's input channels, each tap padded to whole steps; every group starts
 // on a cache line. Depthwise: [taps][oc rounded up to 16] f32, integers less their zero point.
+// Direct: panels of pack.h per group, see pack_direct. Winograd: see run.h.
 #include "kernels/gemm/pack.h"
 
 #include <algorithm>
 
 #include "kernels/base/memory.h"
 #include "kernels/conv/conv.h"
+#include "kernels/conv/direct.h"
+#include "kernels/conv/run.h"
 
 namespace skyline::kernels {
 namespace {
@@ -56,6 +59,36 @@ void pack_phase(const ConvPlan& plan, const ConvWeights& w, const AxisPhase& z, 
   }
 }
 
+// Panels per group, in the order in which the kernel meets the weights: lines, columns, channels, or for
+// channels-first input channels, lines, columns, which is how they are stored.
+void pack_direct(const ConvPlan& plan, const ConvWeights& w, std::byte* to) {
+  const ConvProblem& p = plan.problem;
+  const int64_t taps = p.taps(), icg = p.ic / p.groups, ocg = p.oc / p.groups;
+  const PanelShape shape{ocg, taps * icg, plan.direct->nr, plan.direct->lanes, 1};
+  for (int64_t g = 0; g < p.groups; ++g, to += align_up(static_cast<size_t>(shape.bytes()))) {
+    const float* from = static_cast<const float*>(w.w) + g * ocg * icg * taps;
+    if (plan.direct->window && !p.planar) {
+      const int64_t kw = p.kernel[2], lines = taps / kw;
+      for (int64_t line = 0; line < lines; ++line) {
+        for (int64_t c = 0; c < icg; ++c) {
+          pack_panels(shape, {.b = from + c * taps + line * kw, .k_stride = 1, .n_stride = icg * taps}, 0, kw,
+                      (line * icg + c) * kw, 0, shape.panels(), to);
+        }
+      }
+      continue;
+    }
+    if (p.planar) {
+      pack_panels(shape, {.b = from, .k_stride = 1, .n_stride = icg * taps}, 0, icg * taps, 0, 0,
+                  shape.panels(), to);
+      continue;
+    }
+    for (int64_t tap = 0; tap < taps; ++tap) {
+      pack_panels(shape, {.b = from + tap, .k_stride = taps, .n_stride = icg * taps}, 0, icg, tap * icg, 0,
+                  shape.panels(), to);
+    }
+  }
+}
+
 }  // namespace
 
 void conv_pack(const ConvPlan& plan, const ConvWeights& w, std::byte* packed) noexcept {
@@ -69,6 +102,9 @@ void conv_pack(const ConvPlan& plan, const ConvWeights& w, std::byte* packed) no
     return;
   }
   if (plan.algorithm->method == ConvMethod::depthwise) return pack_depthwise(plan.problem, w, packed);
+  if (plan.algorithm->method == ConvMethod::winograd)
+    return pack_winograd(plan, static_cast<const float*>(w.w), packed);
+  if (plan.algorithm->method == ConvMethod::direct) return pack_direct(plan, w, packed);
   size_t i = 0;
   for (const AxisPhase& z : plan.axes[0]) {
     for (const AxisPhase& y : plan.axes[1]) {

@@ -5,6 +5,9 @@
 #include "kernels/base/memory.h"
 #include "kernels/conv/conv.h"
 #include "kernels/conv/depthwise.h"
+#include "kernels/conv/direct.h"
+#include "kernels/conv/run.h"
+#include "kernels/conv/winograd.h"
 #include "kernels/gemm/pack.h"
 #include "skyline/status.h"
 
@@ -13,7 +16,10 @@ namespace {
 
 constexpr std::string_view kFits;
 
+constexpr std::string_view kPlanar = "input is channels-first";
+
 std::string_view refusal_gemm(const ConvProblem& p, IsaSet) noexcept {
+  if (p.planar) return kPlanar;
   if (p.groups != 1) return "has groups";
   if (p.transposed) return "is transposed";
   for (int i = 0; i < 3; ++i) {
@@ -26,6 +32,7 @@ std::string_view refusal_gemm(const ConvProblem& p, IsaSet) noexcept {
 
 std::string_view refusal_depthwise(const ConvProblem& p, IsaSet isa) noexcept {
   if (p.transposed) return "is transposed";
+  if (p.planar) return kPlanar;
   if (p.groups != p.ic || p.groups != p.oc) return "not one input and one output channel per group";
   if (p.groups == 1) return "has one channel only";
   // Sums of 8-bit products are exact in f32 below 2^24; each is at most 255 * 255.
@@ -34,7 +41,47 @@ std::string_view refusal_depthwise(const ConvProblem& p, IsaSet isa) noexcept {
   return kFits;
 }
 
+std::string_view refusal_winograd(const ConvProblem& p, IsaSet isa) noexcept {
+  if (p.transposed) return "is transposed";
+  if (p.planar) return kPlanar;
+  if (p.a != DType::f32 || p.b != DType::f32 || p.c != DType::f32) return "is not f32";
+  if (p.groups != 1) return "has groups";
+  if (p.kernel != Dims3{1, 3, 3} || p.in[0] != 1 || p.out(0) != 1) return "kernel is not 3x3";
+  if (p.stride != Dims3{1, 1, 1} || p.dilation != Dims3{1, 1, 1}) return "stride or dilation is not 1";
+  if (p.ic < 16)
+    return "fewer than 16 input channels: its rounding error would exceed 4 times a plain loop's";
+  if (!find_kernel<WinogradKernel>("winograd", isa)) return "no winograd kernel for this ISA";
+  return kFits;
+}
+
+// Vectors of 16 multiply-adds, two a cycle, on one core of a Xeon with AVX-512 (model 143); with narrower
+// vectors everything takes longer alike. The transforms of a tile take 110 cycles for 16 channels of input or
+// output; weights beyond L2 arrive at 8 bytes a cycle.
+bool winograd_pays(const ConvProblem& p) noexcept {
+  const auto macs = static_cast<double>(p.ic) * static_cast<double>(p.oc);
+  const auto tiles = static_cast<double>(p.n * ((p.out(1) + 3) / 4) * ((p.out(2) + 3) / 4));
+  const double direct = static_cast<double>(p.n * p.out_pixels()) * 9 * macs / 32 / 0.85;
+  const double products = tiles * 36 * macs / 32 / 0.75;
+  const double transforms = tiles * static_cast<double>(p.ic + p.oc) / 16 * 110;
+  const double weights = macs * 36 * 4 / 8;
+  return products + transforms + (macs * 36 * 4 > (1 << 20) ? weights : 0) < 0.85 * direct;
+}
+
+std::string_view refusal_direct(const ConvProblem& p, IsaSet isa) noexcept {
+  if (p.transposed) return "is transposed";
+  if (p.a != DType::f32 || p.b != DType::f32 || p.c != DType::f32) return "is not f32";
+  if (p.planar && p.groups != 1) return "channels-first input of several groups";
+  if (!find_kernel<DirectKernel>("direct", isa)) return "no direct kernel for this ISA";
+  return kFits;
+}
+
+// Tiles are cut out of a line: short lines without a window that the compiler knows leave them too small.
+bool direct_pays(const ConvProblem& p) noexcept {
+  return p.planar || p.out(2) >= 5 || p.kernel[2] > 1;
+}
+
 std::string_view refusal_gather(const ConvProblem& p, IsaSet) noexcept {
+  if (p.planar) return kPlanar;
   if (p.transposed) return "is transposed";
   if (p.ic / p.groups > 16) return "more than 16 input channels per group: indirection is faster";
   if (p.taps() == 1) return "kernel is 1x1";
@@ -42,15 +89,18 @@ std::string_view refusal_gather(const ConvProblem& p, IsaSet) noexcept {
   return kFits;
 }
 
-std::string_view refusal_indirect(const ConvProblem&, IsaSet) noexcept {
+std::string_view refusal_indirect(const ConvProblem& p, IsaSet) noexcept {
+  if (p.planar) return kPlanar;
   return kFits;
 }
 
 constexpr ConvAlgorithm kAlgorithms[] = {
-    {"gemm", ConvMethod::gemm, refusal_gemm},
-    {"depthwise", ConvMethod::depthwise, refusal_depthwise},
-    {"gather", ConvMethod::gather, refusal_gather},
-    {"indirect", ConvMethod::indirect, refusal_indirect},
+    {"gemm", ConvMethod::gemm, refusal_gemm, nullptr},
+    {"depthwise", ConvMethod::depthwise, refusal_depthwise, nullptr},
+    {"winograd", ConvMethod::winograd, refusal_winograd, winograd_pays},
+    {"direct", ConvMethod::direct, refusal_direct, direct_pays},
+    {"gather", ConvMethod::gather, refusal_gather, nullptr},
+    {"indirect", ConvMethod::indirect, refusal_indirect, nullptr},
 };
 
 void check(const ConvProblem& p) {
@@ -152,6 +202,13 @@ const GemmKernel* choose_kernel(const ConvProblem& p, IsaSet isa) {
   return gemm_plan(g, isa).kernel;  // throws if there is none for the types
 }
 
+const DirectKernel* choose_direct(const ConvProblem& p, IsaSet isa) {
+  return find_kernel<DirectKernel>("direct", isa, [&](const DirectKernel& k) {
+    return p.oc / p.groups >= k.min_n &&
+           (!k.window || (k.window == p.kernel[2] && k.stride * p.dilation[2] == p.stride[2]));
+  });
+}
+
 }  // namespace
 
 int64_t ConvProblem::out(int axis) const noexcept {
@@ -172,6 +229,10 @@ ConvPlan conv_plan(const ConvProblem& problem, IsaSet isa, const ConvChoice& cho
   const GemmKernel* kernel = choice.kernel ? choice.kernel : choose_kernel(problem, isa);
   for (const ConvAlgorithm& a : kAlgorithms) {
     if (choice.algorithm && choice.algorithm != &a) continue;
+    if (!choice.algorithm) {
+      if (a.pays && a.refusal(problem, isa).empty() && !a.pays(problem)) continue;
+      if (a.method == ConvMethod::winograd && !choice.constant_weights) continue;
+    }
     const std::string_view why = a.refusal(problem, isa);
     if (why.empty()) {
       plan.algorithm = &a;
@@ -205,6 +266,22 @@ ConvPlan conv_plan(const ConvProblem& problem, IsaSet isa, const ConvChoice& cho
       plan.depthwise = find_kernel<DepthwiseKernel>("depthwise", isa);
       plan.packed_bytes = align_up(static_cast<size_t>(problem.oc * 4)) * static_cast<size_t>(problem.taps());
       break;
+    case ConvMethod::winograd: {
+      ConvProblem product = problem;  // what the direct kernel sees of it
+      product.kernel = {1, 1, 1};
+      plan.winograd = find_kernel<WinogradKernel>("winograd", isa);
+      plan.direct = choose_direct(product, isa);
+      plan.zeros.assign(static_cast<size_t>(problem.ic * 4), std::byte{0});
+      plan.packed_bytes = static_cast<size_t>(winograd_panel_bytes(plan) * kWinogradProducts);
+      break;
+    }
+    case ConvMethod::direct: {
+      plan.direct = choose_direct(problem, isa);
+      const PanelShape shape{problem.oc / problem.groups, problem.taps() * problem.ic / problem.groups,
+                             plan.direct->nr, plan.direct->lanes, 1};
+      plan.packed_bytes = align_up(static_cast<size_t>(shape.bytes())) * static_cast<size_t>(problem.groups);
+      break;
+    }
     case ConvMethod::gather:
     case ConvMethod::indirect:
       plan.kernel = kernel;

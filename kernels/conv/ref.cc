@@ -39,8 +39,9 @@ double sum_at(const ConvProblem& p, const ConvArgs& args, const ConvWeights& w, 
     for (int64_t c = 0; c < icg; ++c) {
       const int64_t ic = group * icg + c;
       const int64_t at = p.transposed ? ic * ocg + oc % ocg : oc * icg + c;
-      sum += (element(args.x, p.a, pixel * ldx + ic) - args.x_zero) *
-             (element(w.w, p.b, at * p.taps() + tap) - zero);
+      const int64_t from =
+          p.planar ? (image * p.ic + ic) * p.in_pixels() + pixel - image * p.in_pixels() : pixel * ldx + ic;
+      sum += (element(args.x, p.a, from) - args.x_zero) * (element(w.w, p.b, at * p.taps() + tap) - zero);
     }
   }
   return sum;

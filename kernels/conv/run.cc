@@ -45,6 +45,10 @@ ConvScratch conv_scratch(const ConvPlan& plan) noexcept {
       s.image = align_up(to_size(pixels * p.ic * 4));
       s.per_thread += align_up(to_size(p.out(2) * p.oc * 4));
     }
+  } else if (plan.algorithm->method == ConvMethod::winograd) {
+    s.per_thread = winograd_scratch(p);
+  } else if (plan.algorithm->method == ConvMethod::direct) {
+    s.per_thread = direct_scratch(p);
   } else if (plan.algorithm->method != ConvMethod::gemm) {
     if (!f32) s.image = align_up(to_size(pixels * p.groups * plan.tap_steps * kStepBytes));
     if (plan.algorithm->method == ConvMethod::gather) {
@@ -88,6 +92,10 @@ void conv_run(const ConvPlan& plan, const ConvArgs& args, std::byte* workspace, 
   const ConvRun run{plan, a, workspace, workspace + s.image, s.per_thread, threads};
   if (plan.algorithm->method == ConvMethod::depthwise) {
     run_depthwise(run);
+  } else if (plan.algorithm->method == ConvMethod::winograd) {
+    run_winograd(run);
+  } else if (plan.algorithm->method == ConvMethod::direct) {
+    run_direct(run);
   } else {
     run_on_tiles(run);
   }

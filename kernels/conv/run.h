@@ -22,6 +22,13 @@ struct ConvRun {
   std::byte* scratch() const noexcept;  // of the calling thread
 };
 void run_depthwise(const ConvRun& run) noexcept;
+void run_direct(const ConvRun& run) noexcept;
+size_t direct_scratch(const ConvProblem& p) noexcept;  // per thread
+void run_winograd(const ConvRun& run) noexcept;
+size_t winograd_scratch(const ConvProblem& p) noexcept;  // per thread
+// Packed weights: a matrix of panels of pack.h per product, input channels by output channels.
+int64_t winograd_panel_bytes(const ConvPlan& plan) noexcept;
+void pack_winograd(const ConvPlan& plan, const float* w, std::byte* packed) noexcept;
 void run_on_tiles(const ConvRun& run) noexcept;  // gather and indirect
 
 }  // namespace skyline::kernels

@@ -59,6 +59,9 @@ TEST_CASE("a fused convolution is convolution, residual, activation, in both lay
   fused.set("layout", std::string("NHWC"));
   const Tensor last = run_op("FusedConv", {to_nhwc(x), w, b, to_nhwc(residual)}, fused, 1, "skyline")[0];
   CHECK(values<float>(last) == values<float>(to_nhwc(y)));
+  fused.set("input_layout", std::string("NCHW"));
+  const Tensor mixed = run_op("FusedConv", {x, w, b, to_nhwc(residual)}, fused, 1, "skyline")[0];
+  CHECK(values<float>(mixed) == values<float>(to_nhwc(y)));
 }
 
 TEST_CASE("pools in NHWC agree with NCHW") {

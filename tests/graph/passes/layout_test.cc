@@ -221,3 +221,17 @@ TEST_CASE("quantized convolutions and what is between them: one move in, one out
                                    unknown.constant(Tensor::scalar<uint8_t>(0))}));
   CHECK(!fires(unknown, kLayoutNhwc));
 }
+
+TEST_CASE("read-planes: a first layer takes its input as it is") {
+  const auto first = [](int64_t channels, int64_t group) {
+    Build b;
+    const ValueId x = b.input({2, channels, 7, 8});
+    b.output(b.node("Conv", {x, b.weights({8, channels / group, 3, 3})}, {{"group", group}}));
+    return b;
+  };
+  Build three = first(3, 1);
+  CHECK(count_ops(optimized(three.g, {kLayoutNhwc, kReadPlanes, kRemoveIdentity}, 1e-6)) ==
+        Counts{{"FusedConv", 1}, {"Transpose", 1}});
+  CHECK(count_ops(optimized(first(8, 1).g, {kLayoutNhwc, kReadPlanes}, 1e-6))["Transpose"] == 2);
+  CHECK(count_ops(optimized(first(4, 2).g, {kLayoutNhwc, kReadPlanes}, 1e-6))["Transpose"] == 2);
+}

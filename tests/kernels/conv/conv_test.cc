@@ -2,12 +2,15 @@
 
 #include <doctest/doctest.h>
 
+#include <algorithm>
+#include <cmath>
 #include <cstring>
 #include <string>
 #include <vector>
 
 #include "kernels/base/memory.h"
 #include "kernels/conv/depthwise.h"
+#include "kernels/conv/direct.h"
 #include "skyline/status.h"
 #include "tests/kernels/guarded.h"
 
@@ -65,6 +68,15 @@ std::vector<std::byte> run(const Case& c, const ConvPlan& plan) {
   conv_run(plan, args, ws.get(), c.threads);
   return {y.span().begin(), y.span().end()};
 }
+// Winograd's fractions are not exact on integers: within what its error allows for sums of thousands.
+bool near(const std::vector<std::byte>& got, const std::vector<std::byte>& want) {
+  const auto *a = reinterpret_cast<const float*>(got.data()),
+             *b = reinterpret_cast<const float*>(want.data());
+  for (size_t i = 0; i < want.size() / 4; ++i) {
+    if (std::memcmp(a + i, b + i, 4) != 0 && !(std::abs(a[i] - b[i]) <= 0.01f)) return false;
+  }
+  return true;
+}
 void check(const Case& c) {
   const ConvProblem& p = c.p;
   ConvArgs args = c.args;
@@ -78,8 +90,9 @@ void check(const Case& c) {
       if (!a.refusal(p, isa).empty()) continue;
       const ConvPlan plan = conv_plan(p, isa, {.algorithm = &a});
       const std::string level(isa_level_name(isa));
-      const KernelInfo& kernel =
-          plan.depthwise ? static_cast<const KernelInfo&>(*plan.depthwise) : *plan.kernel;
+      const KernelInfo& kernel = plan.depthwise ? static_cast<const KernelInfo&>(*plan.depthwise)
+                                 : plan.direct  ? static_cast<const KernelInfo&>(*plan.direct)
+                                                : *plan.kernel;
       CAPTURE(level);
       CAPTURE(a.name);
       CAPTURE(p.ic);
@@ -90,7 +103,11 @@ void check(const Case& c) {
       CAPTURE(p.kernel[2]);
       CAPTURE(p.stride[2]);
       REQUIRE(kernel.name.find(level) != std::string_view::npos);
-      REQUIRE(run(c, plan) == want);
+      if (a.method == ConvMethod::winograd) {
+        REQUIRE(near(run(c, plan), want));
+      } else {
+        REQUIRE(run(c, plan) == want);
+      }
     }
   }
 }
@@ -142,6 +159,87 @@ TEST_CASE("f32 conv: 1x1, strides, paddings, dilations and kernels of all sizes"
   check_f32(p, 7);
   p.pad_begin = {0, -1, -2};  // crops
   check_f32(p, 3);
+}
+
+TEST_CASE("f32 conv: windows of 3 and 5 on lines of all lengths, channels-first input, runs of lines") {
+  int variant = 0;
+  for (int64_t width : {1, 4, 13, 29, 58}) {
+    for (int64_t stride : {1, 2}) {
+      for (int64_t k : {3, 5}) {
+        check_f32(image(2, 7, 6, width, k, stride, k / 2), variant++);
+        check_f32(image(9, 33, 5, width, k, stride, 1), variant++);
+        ConvProblem planar = image(3, 9 + 20 * stride, 6, width + 4, k, stride, k / 2);
+        planar.planar = true;
+        check_f32(planar, variant++ & ~1);
+      }
+    }
+  }
+  ConvProblem dilated = image(20, 70, 9, 31, 3, 2, 2);
+  dilated.dilation = {1, 2, 2};
+  dilated.stride = {1, 1, 2};
+  check_f32(dilated, 5);
+  ConvProblem planar = image(4, 65, 9, 31, 7, 2, 3);
+  planar.planar = true;
+  planar.dilation = {1, 2, 1};
+  check_f32(planar, 6);
+  check_f32(image(40, 70, 30, 60, 3, 1, 1), 7);  // several blocks of lines and chains
+}
+
+TEST_CASE("f32 conv: winograd over tiles that the image cuts, channel tails, several blocks and threads") {
+  int variant = 0;
+  for (int64_t width : {1, 3, 4, 7, 14}) {
+    for (int64_t pad : {0, 1, 2})
+      check_f32(image(16 + width, 15 + 4 * width, 6, width + 2, 3, 1, pad), variant++);
+  }
+  check_f32(image(40, 70, 50, 40, 3, 1, 1), 7);
+}
+
+// The root mean square of the difference from float64 of every output, over that of a plain f32 loop.
+TEST_CASE("f32 conv: errors of all methods stay within 4 times a plain loop's") {
+  for (int64_t ic : {16, 64, 200}) {
+    ConvProblem p = image(ic, 16, 8, 9, 3, 1, 1);
+    p.n = 1;
+    std::vector<float> x = fill<float>(p.in_pixels() * ic, 21, -4000, 9000),
+                       w = fill<float>(16 * ic * 9, 22, -5000, 5000);
+    for (float& v : x) v = std::max(v, 0.0f) * 1.37e-4f;
+    for (float& v : w) v *= 1.13e-4f;
+    std::vector<double> exact;
+    double plain = 0;
+    for (int64_t oy = 0; oy < 8; ++oy) {
+      for (int64_t ox = 0; ox < 9; ++ox) {
+        for (int64_t oc = 0; oc < 16; ++oc) {
+          double sum = 0;
+          float rough = 0;
+          for (int64_t c = 0; c < ic; ++c) {
+            for (int64_t tap = 0; tap < 9; ++tap) {
+              const int64_t y = oy + tap / 3 - 1, at = ox + tap % 3 - 1;
+              if (y < 0 || y >= 8 || at < 0 || at >= 9) continue;
+              const float a = x[static_cast<size_t>((y * 9 + at) * ic + c)];
+              const float b = w[static_cast<size_t>((oc * ic + c) * 9 + tap)];
+              sum += static_cast<double>(a) * static_cast<double>(b);
+              rough += a * b;
+            }
+          }
+          exact.push_back(sum);
+          plain += (static_cast<double>(rough) - sum) * (static_cast<double>(rough) - sum);
+        }
+      }
+    }
+    for (const IsaSet isa : levels()) {
+      for (const ConvAlgorithm& a : conv_algorithms()) {
+        if (!a.refusal(p, isa).empty()) continue;
+        const auto got = run({p, {.x = x.data()}, {.w = w.data()}, 1}, conv_plan(p, isa, {.algorithm = &a}));
+        double error = 0;
+        for (size_t i = 0; i < exact.size(); ++i) {
+          const double e = static_cast<double>(reinterpret_cast<const float*>(got.data())[i]) - exact[i];
+          error += e * e;
+        }
+        CAPTURE(a.name);
+        CAPTURE(ic);
+        CHECK(std::sqrt(error / plain) < 4);
+      }
+    }
+  }
 }
 
 TEST_CASE("f32 conv: one and three dimensions, kernels larger than the input") {
@@ -275,8 +373,11 @@ TEST_CASE("int8 conv: exact with zero points on every method, padding reads as t
 TEST_CASE("conv: the method chosen, and why others refuse") {
   const IsaSet isa = isa_detected();
   CHECK(conv_plan(image(32, 8, 5, 5, 1, 1, 0), isa).algorithm->name == "gemm");
-  CHECK(conv_plan(image(3, 8, 5, 5, 3, 2, 1), isa).algorithm->name == "gather");
-  CHECK(conv_plan(image(32, 8, 5, 5, 3, 1, 1), isa).algorithm->name == "indirect");
+  CHECK(conv_plan(image(3, 8, 5, 5, 3, 2, 1), isa).algorithm->name == "direct");
+  CHECK(conv_plan(image(32, 8, 5, 5, 3, 2, 1), isa).algorithm->name == "direct");
+  CHECK(conv_plan(image(64, 64, 56, 56, 3, 1, 1), isa).algorithm->name == "winograd");
+  CHECK(conv_plan(image(64, 64, 56, 56, 3, 1, 1), isa, {.constant_weights = false}).algorithm->name ==
+        "direct");
   ConvProblem p = image(32, 32, 5, 5, 3, 1, 1);
   p.groups = 32;
   CHECK(conv_plan(p, isa).algorithm->name == "depthwise");

@@ -1,0 +1,136 @@
+// The transforms of Winograd's F(4x4, 3x3); see winograd.h.
+#include "kernels/conv/winograd.h"
+
+#include "kernels/gemm/activate.h"
+
+namespace skyline::kernels {
+namespace {
+
+constexpr int kIn = kWinogradIn, kOut = kWinogradOut;
+constexpr auto kA = static_cast<float>(kWinogradNear), kB = static_cast<float>(kWinogradFar);
+constexpr float kA2 = kA * kA, kB2 = kB * kB;
+
+// d -> B'd, along one axis.
+inline void to_points(const F32 (&d)[kIn], F32 (&v)[kIn]) {
+  const F32 a(kA), b(kB), a2(-kA2), b2(-kB2), sum(-(kA2 + kB2)), product(kA2 * kB2);
+  const F32 even_a = mul_add(b2, d[2], d[4]), odd_a = a * mul_add(b2, d[1], d[3]);
+  const F32 even_b = mul_add(a2, d[2], d[4]), odd_b = b * mul_add(a2, d[1], d[3]);
+  v[0] = mul_add(product, d[0], mul_add(sum, d[2], d[4]));
+  v[1] = even_a + odd_a;
+  v[2] = even_a - odd_a;
+  v[3] = even_b + odd_b;
+  v[4] = even_b - odd_b;
+  v[5] = mul_add(product, d[1], mul_add(sum, d[3], d[5]));
+}
+
+// m -> A'm, along one axis.
+inline void from_points(const F32 (&m)[kIn], F32 (&y)[kOut]) {
+  const F32 even_a = m[1] + m[2], odd_a = m[1] - m[2], even_b = m[3] + m[4], odd_b = m[3] - m[4];
+  y[0] = m[0] + even_a + even_b;
+  y[1] = mul_add(F32(kA), odd_a, F32(kB) * odd_b);
+  y[2] = mul_add(F32(kA2), even_a, F32(kB2) * even_b);
+  y[3] = mul_add(F32(kA2 * kA), odd_a, mul_add(F32(kB2 * kB), odd_b, m[5]));
+}
+
+// n channels from c on; a Tail is not a whole vector.
+template <bool Tail>
+inline void input_vector(const WinogradInput& in, int64_t c, int n) {
+  F32 rows[kIn][kIn];
+#pragma GCC unroll 1
+  for (int i = 0; i < kIn; ++i) {
+    F32 d[kIn];
+#pragma GCC unroll 6
+    for (int j = 0; j < kIn; ++j) {
+      const float* p = in.pixels[i * kIn + j] + c;
+      d[j] = Tail ? load_first(p, n) : load(p);
+    }
+    to_points(d, rows[i]);
+  }
+#pragma GCC unroll 1
+  for (int j = 0; j < kIn; ++j) {
+    F32 d[kIn], v[kIn];
+#pragma GCC unroll 6
+    for (int i = 0; i < kIn; ++i) d[i] = rows[i][j];
+    to_points(d, v);
+#pragma GCC unroll 6
+    for (int i = 0; i < kIn; ++i) {
+      float* p = in.v + (i * kIn + j) * in.v_stride + c;
+      if constexpr (Tail) {
+        store_first(p, v[i], n);
+      } else {
+        store(p, v[i]);
+      }
+    }
+  }
+}
+
+void input(const WinogradInput& in) noexcept {
+  int64_t c = 0;
+  for (; c + kLanes <= in.c; c += kLanes) input_vector<false>(in, c, kLanes);
+  if (c < in.c) input_vector<true>(in, c, static_cast<int>(in.c - c));
+}
+
+template <bool Tail>
+inline void output_vector(const WinogradOutput& out, int64_t c, int n, F32 lo, F32 hi) {
+  const auto get = [n](const float* p) { return Tail ? load_first(p, n) : load(p); };
+  const Epilogue& e = out.epilogue;
+  F32 lines[kOut][kIn];
+#pragma GCC unroll 1
+  for (int j = 0; j < kIn; ++j) {
+    F32 m[kIn], y[kOut];
+#pragma GCC unroll 6
+    for (int i = 0; i < kIn; ++i) m[i] = get(out.m + (i * kIn + j) * out.m_stride + c);
+    from_points(m, y);
+#pragma GCC unroll 4
+    for (int i = 0; i < kOut; ++i) lines[i][j] = y[i];
+  }
+  const F32 bias = e.bias_n ? get(e.bias_n + c) : F32(0.0f);
+#pragma GCC unroll 1
+  for (int i = 0; i < out.rows; ++i) {
+    F32 y[kOut];
+    from_points(lines[i], y);
+    float* to = out.y + i * out.line_y + c;
+    const float* residual = e.residual ? e.residual + i * out.line_r + c : nullptr;
+#pragma GCC unroll 4
+    for (int j = 0; j < kOut; ++j) {
+      if (j >= out.columns) break;
+      F32 v = y[j] + bias;
+      if (residual) v += get(residual + j * e.ldr);
+      v = clip(v, lo, hi);
+      if constexpr (Tail) {
+        store_first(to + j * out.ldy, v, n);
+      } else {
+        store(to + j * out.ldy, v);
+      }
+    }
+  }
+}
+
+void output(const WinogradOutput& out) noexcept {
+  const Activation& act = out.epilogue.act;
+  F32 lo(-__builtin_inff()), hi(__builtin_inff());
+  if (act.fn == Act::relu) lo = F32(0.0f);
+  if (act.fn == Act::clip) {
+    lo = F32(act.a);
+    hi = F32(act.b);
+  }
+  int64_t c = 0;
+  for (; c + kLanes <= out.c; c += kLanes) output_vector<false>(out, c, kLanes, lo, hi);
+  if (c < out.c) output_vector<true>(out, c, static_cast<int>(out.c - c), lo, hi);
+  if (act.fn <= Act::clip) return;
+  for (int64_t i = 0; i < out.rows; ++i)
+    activate_rows(act, out.y + i * out.line_y, out.ldy, out.columns, out.c);
+}
+
+}  // namespace
+
+constinit const WinogradKernel SKYLINE_TAGGED(winograd_f32) = {
+    {.name = SKYLINE_TEXT(SKYLINE_TAGGED(winograd_f32)),
+     .op = "winograd",
+     .needs = kLevelBit,
+     .weights = DType::f32,
+     .acc = DType::f32},
+    input,
+    output};
+
+}  // namespace skyline::kernels
