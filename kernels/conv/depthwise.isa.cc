@@ -85,10 +85,14 @@ inline void pixels(const DepthwiseRow& d, int64_t ox, int64_t k0, int64_t k1, co
 
 // The windows that the compiler knows: a row of w stays in registers, and a value of x is loaded once for all
 // taps that meet it. T pixels by one vector of n channels; Edge: some columns may be outside the row.
+// Longer tiles read more streams than the prefetchers follow: of 4, 7 and 14 pixels on a Xeon (model 143), 7
+// was best for a window of 3, 14 for one of 5. At stride 2 a window of 3 shares too little to gain.
 #if defined(SKYLINE_ARCH_avx512) || defined(SKYLINE_ARCH_neon)
-constexpr int kWindowTile = 14;
+template <int Window, int Stride>
+constexpr int kWindowTile = Window == 5 && Stride == 1 ? 14 : 7;
 #else
-constexpr int kWindowTile = 8;
+template <int Window, int Stride>
+constexpr int kWindowTile = 7;
 #endif
 alignas(64) constexpr float kZeros[kLanes] = {};
 
@@ -136,8 +140,9 @@ void window_tile(const DepthwiseRow& d, int64_t ox, int64_t c, int n, const Clam
 using WindowTile = void (*)(const DepthwiseRow&, int64_t ox, int64_t c, int n, const Clamp&);
 template <int Window, int Stride>
 struct WindowTiles {
-  WindowTile inner[kWindowTile], edge[kWindowTile], tail[kWindowTile];
-  template <int T = kWindowTile>
+  static constexpr int kMost = kWindowTile<Window, Stride>;
+  WindowTile inner[kMost], edge[kMost], tail[kMost];
+  template <int T = kMost>
   constexpr void fill() {
     inner[T - 1] = window_tile<T, Window, Stride, false, false>;
     edge[T - 1] = window_tile<T, Window, Stride, true, false>;
@@ -156,7 +161,8 @@ constexpr WindowTiles<Window, Stride> kTiles = make_tiles<Window, Stride>();
 
 template <int Window, int Stride>
 void run_window(const DepthwiseRow& d, const Clamp& clamp) {
-  const int64_t tiles = (d.ow + kWindowTile - 1) / kWindowTile;
+  constexpr int kMost = kWindowTile<Window, Stride>;
+  const int64_t tiles = (d.ow + kMost - 1) / kMost;
   for (int64_t i = 0, ox = 0; i < tiles; ++i) {
     const int64_t next = d.ow * (i + 1) / tiles, t = next - ox - 1;
     const int64_t first = ox * Stride - d.pad, last = (next - 1) * Stride - d.pad + Window;
@@ -196,10 +202,9 @@ void run(const DepthwiseRow& d) noexcept {
   Clamp clamp{F32(-__builtin_inff()), F32(__builtin_inff())};
   if (d.epilogue.act.fn == Act::relu) clamp.lo = F32(0.0f);
   if (d.epilogue.act.fn == Act::clip) clamp = {F32(d.epilogue.act.a), F32(d.epilogue.act.b)};
-  const bool simple = d.dilation == 1 && (d.stride == 1 || d.stride == 2);
-  if (simple && d.kw == 3) {
-    d.stride == 1 ? run_window<3, 1>(d, clamp) : run_window<3, 2>(d, clamp);
-  } else if (simple && d.kw == 5) {
+  if (d.dilation == 1 && d.kw == 3 && d.stride == 1) {
+    run_window<3, 1>(d, clamp);
+  } else if (d.dilation == 1 && d.kw == 5 && d.stride <= 2) {
     d.stride == 1 ? run_window<5, 1>(d, clamp) : run_window<5, 2>(d, clamp);
   } else {
     run_any(d, clamp);

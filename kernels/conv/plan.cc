@@ -18,9 +18,8 @@ constexpr std::string_view kFits;
 
 constexpr std::string_view kPlanar = "input is channels-first";
 
-std::string_view refusal_gemm(const ConvProblem& p, IsaSet) noexcept {
+std::string_view refusal_pixels(const ConvProblem& p) noexcept {
   if (p.planar) return kPlanar;
-  if (p.groups != 1) return "has groups";
   if (p.transposed) return "is transposed";
   for (int i = 0; i < 3; ++i) {
     if (p.kernel[i] != 1) return "kernel is not 1x1";
@@ -28,6 +27,10 @@ std::string_view refusal_gemm(const ConvProblem& p, IsaSet) noexcept {
     if (p.pad_begin[i] != 0 || p.pad_end[i] != 0) return "has padding";
   }
   return kFits;
+}
+
+std::string_view refusal_gemm(const ConvProblem& p, IsaSet) noexcept {
+  return p.groups != 1 ? "has groups" : refusal_pixels(p);
 }
 
 std::string_view refusal_depthwise(const ConvProblem& p, IsaSet isa) noexcept {
@@ -277,6 +280,8 @@ ConvPlan conv_plan(const ConvProblem& problem, IsaSet isa, const ConvChoice& cho
     }
     case ConvMethod::direct: {
       plan.direct = choose_direct(problem, isa);
+      // Pixels by themselves: one line of them gives the largest tiles.
+      if (refusal_pixels(problem).empty()) plan.problem.in = {1, 1, problem.in_pixels()};
       const PanelShape shape{problem.oc / problem.groups, problem.taps() * problem.ic / problem.groups,
                              plan.direct->nr, plan.direct->lanes, 1};
       plan.packed_bytes = align_up(static_cast<size_t>(shape.bytes())) * static_cast<size_t>(problem.groups);

@@ -284,6 +284,9 @@ TEST_CASE("f32 conv: groups and depthwise with all strides, dilations and channe
   ConvProblem grouped = image(12, 18, 6, 5, 3, 1, 1);
   grouped.groups = 3;
   check_f32(grouped, 15);
+  ConvProblem pixels = image(12, 18, 6, 5, 1, 1, 0);
+  pixels.groups = 3;
+  check_f32(pixels, 13);
   ConvProblem multiplier = image(4, 12, 6, 5, 3, 2, 1);
   multiplier.groups = 4;
   check_f32(multiplier, 10);
