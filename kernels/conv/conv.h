@@ -93,9 +93,9 @@ struct ConvPlan {
 
 // Restricts the choice, for tests and for search.
 struct ConvChoice {
-  bool constant_weights = true;  // packed once; else no algorithm is chosen whose packing takes long
   const ConvAlgorithm* algorithm = nullptr;
   const GemmKernel* kernel = nullptr;
+  bool constant_weights = true;  // packed once; else no algorithm is chosen whose packing takes long
 };
 // Throws Error{invalid} if the sizes break a rule (groups, negative sizes), Error{unsupported} if no kernel
 // has the types or a forced algorithm refuses, Error{limit} if a size is too large to index.

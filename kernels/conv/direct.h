@@ -2,14 +2,14 @@
 // The direct contract: one line of output pixels by one panel of output channels (at most nr), from lines of
 // input in which the pixels are evenly spaced, so that a tile of pixels needs one address and one distance:
 //
-//   y[t][j] = bias[j] + sum over lines r that are not null, tap in 0..taps, k in 0..steps:
+//   y[t][j] = sum over lines r that are not null, tap in 0..taps, k in 0..steps:
 //             x[r][t*pixel + tap*tap_step + k] * w[((r*taps + tap)*steps + k)*w_stride + j]
 //
 // with taps and steps in the other order, w[((r*steps + k)*taps + tap)*w_stride + j], for a kernel of a fixed
 // window;
 //
-// then residual and activation as in epilogue.h. Whoever calls sees to it that the lines hold all that is
-// read (padding is copied). The bits of an output depend on its own operands only.
+// then bias, residual and activation as in epilogue.h. Whoever calls sees to it that the lines hold all that
+// is read (padding is copied). The bits of an output depend on its own operands only.
 #include <cstdint>
 
 #include "kernels/gemm/epilogue.h"

@@ -46,7 +46,6 @@ template <int M, int NV>
 void run_tile(const DirectLine& d, int64_t first) noexcept {
   const int last = static_cast<int>(d.n) - (NV - 1) * kLanes;  // columns in the last vector
   Tile<M, NV> tile;
-  tile.start(d.epilogue, last);
   const float* w = d.w;
   for (int64_t r = 0; r < d.lines; ++r) {
     if (!d.x[r]) {

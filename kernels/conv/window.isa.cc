@@ -54,7 +54,6 @@ void run_tile(const DirectLine& d, int64_t first) noexcept {
   constexpr int64_t kSteps = kChain / Window;  // of a chain
   const int last = static_cast<int>(d.n) - (NV - 1) * kLanes;
   Tile<M, NV> tile;
-  tile.start(d.epilogue, last);
   tile.left = kSteps;
   const float* w = d.w;
   for (int64_t r = 0; r < d.lines; ++r) {
