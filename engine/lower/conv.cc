@@ -77,8 +77,7 @@ std::optional<Lowered> lower_with(Lowering& l, const ConvShape& shape, Activatio
   if (spatial(out, 1) != Dims3{p.out(0), p.out(1), p.out(2)}) {
     throw Error(Code::internal, "the kernel's output size is not the operator's " + to_string(l.out_dims()));
   }
-  auto plan =
-      std::make_shared<const ConvPlan>(conv_plan(p, l.isa, {.constant_weights = l.constant(1) != nullptr}));
+  auto plan = std::make_shared<const ConvPlan>(conv_plan(p, l.isa, {.winograd = l.constant(1) != nullptr}));
   const std::shared_ptr<const std::byte> packed = pack_weights(l, *plan);
   const bool bias = l.has(2), residual = l.has(3);
   if (bias && element_count(l.in_dims(2)) != p.oc) return std::nullopt;

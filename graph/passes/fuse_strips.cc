@@ -19,7 +19,8 @@ constexpr size_t kMostConvs = 16;
 bool is_strip_conv(const Graph& g, const Node& n) {
   if (!n.is("FusedConv") || n.op->domain != "skyline" || n.attrs.text("layout", "NCHW") != "NHWC")
     return false;
-  if (rank_of(g, n.in(0)) != 4 || !g.constant(n.in(1)) || (n.in(2) != kNoValue && !g.constant(n.in(2))))
+  if (n.attrs.has("input_layout") || rank_of(g, n.in(0)) != 4 || !g.constant(n.in(1)) ||
+      (n.in(2) != kNoValue && !g.constant(n.in(2))))
     return false;
   for (ValueId v : n.inputs) {
     if (v != kNoValue && (!g.fact(v).is_static() || g.fact(v).dtype != DType::f32)) return false;

@@ -34,7 +34,7 @@ const std::array kTarget = {
     // What is left of that.
     kFoldConstants, kRemoveIdentity, kMergeCommon};
 
-const std::array kFinal = {kReadPlanes, kFuseStrips, kFuseElementwise};
+const std::array kFinal = {kFuseStrips, kReadPlanes, kFuseElementwise};
 
 }  // namespace
 

@@ -95,7 +95,9 @@ struct ConvPlan {
 struct ConvChoice {
   const ConvAlgorithm* algorithm = nullptr;
   const GemmKernel* kernel = nullptr;
-  bool constant_weights = true;  // packed once; else no algorithm is chosen whose packing takes long
+  // Winograd may be chosen. Not where weights are packed at every run (that takes long), nor where some rows
+  // are computed apart: its bits depend on where its tiles begin.
+  bool winograd = true;
 };
 // Throws Error{invalid} if the sizes break a rule (groups, negative sizes), Error{unsupported} if no kernel
 // has the types or a forced algorithm refuses, Error{limit} if a size is too large to index.

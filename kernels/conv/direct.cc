@@ -64,6 +64,15 @@ void clear(float* to, int64_t n) {
   }
 }
 
+// Where pixels are by themselves (1x1), one line of them all gives the largest tiles.
+ConvProblem in_lines(const ConvProblem& p) {
+  constexpr Dims3 kOne = {1, 1, 1}, kNone = {0, 0, 0};
+  ConvProblem q = p;
+  if (!p.planar && p.kernel == kOne && p.stride == kOne && p.pad_begin == kNone && p.pad_end == kNone)
+    q.in = {1, 1, p.in_pixels()};
+  return q;
+}
+
 struct Direct {
   const ConvRun& run;
   const ConvProblem& p;
@@ -174,13 +183,14 @@ size_t pointer_bytes(const Geometry& g) {
 
 }  // namespace
 
-size_t direct_scratch(const ConvProblem& p) noexcept {
+size_t direct_scratch(const ConvProblem& problem) noexcept {
+  const ConvProblem p = in_lines(problem);
   const Geometry g = geometry(p, p.ic);
   return pointer_bytes(g) + (g.copies ? to_size(g.planes * g.in_rows * g.slot * 4) : 0);
 }
 
 void run_direct(const ConvRun& run) noexcept {
-  const ConvProblem& p = run.plan.problem;
+  const ConvProblem p = in_lines(run.plan.problem);
   const Geometry g = geometry(p, run.args.ldx);
   const int64_t ocg = p.oc / p.groups, nr = run.plan.direct->nr;
   const int64_t lines = p.n * p.out(0) * p.out(1), panels = p.groups * ((ocg + nr - 1) / nr);

@@ -18,8 +18,9 @@ constexpr std::string_view kFits;
 
 constexpr std::string_view kPlanar = "input is channels-first";
 
-std::string_view refusal_pixels(const ConvProblem& p) noexcept {
+std::string_view refusal_gemm(const ConvProblem& p, IsaSet) noexcept {
   if (p.planar) return kPlanar;
+  if (p.groups != 1) return "has groups";
   if (p.transposed) return "is transposed";
   for (int i = 0; i < 3; ++i) {
     if (p.kernel[i] != 1) return "kernel is not 1x1";
@@ -27,10 +28,6 @@ std::string_view refusal_pixels(const ConvProblem& p) noexcept {
     if (p.pad_begin[i] != 0 || p.pad_end[i] != 0) return "has padding";
   }
   return kFits;
-}
-
-std::string_view refusal_gemm(const ConvProblem& p, IsaSet) noexcept {
-  return p.groups != 1 ? "has groups" : refusal_pixels(p);
 }
 
 std::string_view refusal_depthwise(const ConvProblem& p, IsaSet isa) noexcept {
@@ -234,7 +231,7 @@ ConvPlan conv_plan(const ConvProblem& problem, IsaSet isa, const ConvChoice& cho
     if (choice.algorithm && choice.algorithm != &a) continue;
     if (!choice.algorithm) {
       if (a.pays && a.refusal(problem, isa).empty() && !a.pays(problem)) continue;
-      if (a.method == ConvMethod::winograd && !choice.constant_weights) continue;
+      if (a.method == ConvMethod::winograd && !choice.winograd) continue;
     }
     const std::string_view why = a.refusal(problem, isa);
     if (why.empty()) {
@@ -280,8 +277,6 @@ ConvPlan conv_plan(const ConvProblem& problem, IsaSet isa, const ConvChoice& cho
     }
     case ConvMethod::direct: {
       plan.direct = choose_direct(problem, isa);
-      // Pixels by themselves: one line of them gives the largest tiles.
-      if (refusal_pixels(problem).empty()) plan.problem.in = {1, 1, problem.in_pixels()};
       const PanelShape shape{problem.oc / problem.groups, problem.taps() * problem.ic / problem.groups,
                              plan.direct->nr, plan.direct->lanes, 1};
       plan.packed_bytes = align_up(static_cast<size_t>(shape.bytes())) * static_cast<size_t>(problem.groups);

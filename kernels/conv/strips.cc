@@ -42,7 +42,7 @@ ConvProblem part_of(const ConvProblem& whole, Rows out) {
 bool fits(std::span<const StripStage> stages) {
   for (size_t i = 0; i < stages.size(); ++i) {
     const ConvProblem& p = stages[i].problem;
-    if (p.transposed || p.a != DType::f32 || p.c != DType::f32) return false;
+    if (p.transposed || p.planar || p.a != DType::f32 || p.c != DType::f32) return false;
     if (p.in[0] != 1 || p.kernel[0] != 1 || p.pad_begin[0] != 0 || p.pad_end[0] != 0) return false;
     // Every output row must see an input row, and cropping is not for strips.
     if (p.pad_begin[1] < 0 || p.pad_end[1] < 0 || p.pad_begin[1] >= reach_of(p) ||
@@ -126,10 +126,11 @@ class Planner {
       if (stage_of_[i] == stage && q.in == p.in && q.pad_begin == p.pad_begin && q.pad_end == p.pad_end)
         return static_cast<int32_t>(i);
     }
-    ConvChoice choice;
+    ConvChoice choice{.winograd = false};
     if (plan_.first_plan[stage] >= 0) {  // the same packed form
       const ConvPlan& first = plan_.plans[static_cast<size_t>(plan_.first_plan[stage])];
-      choice = {first.algorithm, first.kernel};
+      choice.algorithm = first.algorithm;
+      choice.kernel = first.kernel;
     }
     plan_.plans.push_back(conv_plan(p, isa_, choice));
     stage_of_.push_back(stage);

@@ -5,7 +5,7 @@
 //
 // Depthwise-separable and inverted-residual blocks (MobileNet: Howard et al. 2017, Sandler et al. 2018) spend
 // their time on moving large intermediates; here these never leave the core. Results are the bits of the
-// convolutions run one by one.
+// convolutions run one by one, without Winograd.
 #include <optional>
 #include <span>
 #include <vector>
