@@ -54,14 +54,16 @@ class Session:
 
     def prepare(self, feeds):
         """With the inputs bound once, through the binding below the class of the Python package."""
+        self._bound = []  # shared memory is not kept alive by its Tensor
         for port, value in zip(self.inputs, self._model.inputs, strict=True):
             array = np.array(feeds[port.name], order="C")  # a copy: OpenVINO refuses what is read-only
+            self._bound.append(array)
             self._request.set_tensor(value, openvino.Tensor(array, shared_memory=True))
         infer, request = type(self._request).__mro__[1].infer, self._request
         return lambda: infer(request, {}, True, False)
 
     def close(self):
-        self._request = self._model = None
+        self._request = self._model = self._bound = None
 
 
 def version():
