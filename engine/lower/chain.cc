@@ -120,6 +120,7 @@ std::optional<Lowered> lower_chain(Lowering& l, const Chain& steps) {
   } else {
     std::vector<Dims> strides;
     std::vector<const int64_t*> pointers;
+    pointers.reserve(inputs);
     for (size_t i = 0; i < inputs; ++i) strides.push_back(broadcast(dims[i], l.in_strides(i), out.size()));
     for (const Dims& s : strides) pointers.push_back(s.data());
     if (!make_nd_plan(out, pointers, &plan)) return std::nullopt;

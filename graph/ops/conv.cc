@@ -31,7 +31,7 @@ void check_channels(Dim c, Dim m, Dim c_per_group, int64_t group) {
 
 // Spatial sizes of the kernel: the weights' own, which kernel_shape must repeat if it is there.
 Dims kernel_dims(const Attrs& a, const Dims& weight) {
-  const Dims own(weight.begin() + 2, weight.end());
+  Dims own(weight.begin() + 2, weight.end());
   const Dims said = a.integers("kernel_shape", own);
   if (!said.empty() && said != own) {
     reject("attribute kernel_shape is " + to_string(said) + " but the weights have " + to_string(own));

@@ -66,7 +66,8 @@ std::optional<Placement> of_gather(const Graph& g, const Node& n, const Dims& fr
   const auto rank = static_cast<int64_t>(from.size());
   int64_t axis = n.attrs.integer("axis", 0);
   if (axis < 0) axis += rank;
-  if (!index || index->size() != 1 || rank_of(g, n.in(1)) != 0 || axis < 0 || axis >= rank) return std::nullopt;
+  if (!index || index->size() != 1 || rank_of(g, n.in(1)) != 0 || axis < 0 || axis >= rank)
+    return std::nullopt;
   const int64_t d = from[static_cast<size_t>(axis)], at = (*index)[0] < 0 ? (*index)[0] + d : (*index)[0];
   if (at < 0 || at >= d) return std::nullopt;
   Placement p{row_major_strides(from)};
@@ -85,7 +86,8 @@ std::optional<Placement> of_expand(const Dims& to, const Dims& from) {
   return p;
 }
 
-std::optional<Placement> placement_of(const Graph& g, const Node& n, ValueId v, const Dims& to, const Dims& from) {
+std::optional<Placement> placement_of(const Graph& g, const Node& n, ValueId v, const Dims& to,
+                                      const Dims& from) {
   if (n.is("Reshape") || n.is("Flatten") || n.is("Squeeze") || n.is("Unsqueeze") || n.is("Identity"))
     return Placement{row_major_strides(to)};
   if (n.is("Transpose")) return of_transpose(g, n, from);

@@ -20,11 +20,11 @@ constexpr int64_t kTilesPerUnit = 16;
 
 // The scratch of one thread. Rows of O are padded to whole vectors.
 struct Scratch {
-  std::byte* k;   // packed keys of a block
-  std::byte* v;   // packed values of a block
-  float* s;       // scores of a tile, or of one query
-  float* o;       // results of a unit, not yet divided by their sums
-  float *m, *l;   // largest score and sum of exponentials, per row of a unit
+  std::byte* k;  // packed keys of a block
+  std::byte* v;  // packed values of a block
+  float* s;      // scores of a tile, or of one query
+  float* o;      // results of a unit, not yet divided by their sums
+  float *m, *l;  // largest score and sum of exponentials, per row of a unit
   int64_t s_row, o_row;
 };
 
@@ -164,7 +164,8 @@ struct Run {
     }
   }
 
-  // Rows [r, r + m) of a unit that begins at r0, against the first `n` keys of the packed block from key j on.
+  // Rows [r, r + m) of a unit that begins at r0, against the first `n` keys of the packed block from key j
+  // on.
   void tile(int64_t item, int64_t r0, int64_t r, int64_t m, int64_t j, int64_t packed, int64_t n,
             const Scratch& w, bool first) const {
     const void* rows[kMaxMr];
@@ -239,8 +240,8 @@ AttentionPlan attention_plan(const AttentionShape& shape, int64_t k_column, IsaS
   p.few = k_column == 1 && rows <= kFewRows;
   p.block = std::clamp<int64_t>((shape.kv_len + 15) / 16 * 16, 16, kBlock);
   // Fewer items than threads: their rows are cut.
-  const int64_t cuts = (std::max(threads, 1) + std::max<int64_t>(shape.items, 1) - 1) /
-                       std::max<int64_t>(shape.items, 1);
+  const int64_t cuts =
+      (std::max(threads, 1) + std::max<int64_t>(shape.items, 1) - 1) / std::max<int64_t>(shape.items, 1);
   const int64_t mr = p.kernel->mr, tiles = (rows + mr - 1) / mr;
   p.unit = p.few ? std::max<int64_t>(rows, 1)
                  : std::clamp<int64_t>((tiles + cuts - 1) / cuts, 1, kTilesPerUnit) * mr;

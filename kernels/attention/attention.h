@@ -3,11 +3,12 @@
 // softmax kept up as they come, so that no matrix of queries x keys is ever stored.
 //
 //   prepare once:   AttentionPlan plan = attention_plan(shape, isa);
-//   run many times: attention_run(plan, args, workspace, threads);  // attention_workspace_bytes(plan, threads)
+//   run many times: attention_run(plan, args, workspace, threads);  // attention_workspace_bytes(plan,
+//   threads)
 //
-// Operands are read and written in place through strides, so that heads may lie in any order. An item is a pair
-// of K and V matrices; `group` query matrices share it (grouped heads). Results are the same bits for any number
-// of threads. Running allocates nothing and cannot fail.
+// Operands are read and written in place through strides, so that heads may lie in any order. An item is a
+// pair of K and V matrices; `group` query matrices share it (grouped heads). Results are the same bits for
+// any number of threads. Running allocates nothing and cannot fail.
 #include <cstddef>
 #include <cstdint>
 
@@ -29,8 +30,8 @@ struct AttentionShape {
   bool zero_if_masked = false;
 };
 
-// Offsets and strides in elements. Matrix (item, g) starts at data + items[item] + groups[g]; a null table is all
-// zeros. K and V have no groups.
+// Offsets and strides in elements. Matrix (item, g) starts at data + items[item] + groups[g]; a null table is
+// all zeros. K and V have no groups.
 struct AttentionOperand {
   const int64_t* items = nullptr;
   const int64_t* groups = nullptr;
@@ -96,6 +97,7 @@ struct AttentionTable {
                 bool first) noexcept;
 };
 const AttentionTable& attention_kernels(IsaSet isa) noexcept;
-extern const AttentionTable attention_sse2, attention_avx2, attention_avx512, attention_neon;  // of this architecture
+extern const AttentionTable attention_sse2, attention_avx2, attention_avx512,
+    attention_neon;  // of this architecture
 
 }  // namespace skyline::kernels

@@ -194,12 +194,14 @@ void run_direct(const ConvRun& run) noexcept {
   const Geometry g = geometry(p, run.args.ldx);
   const int64_t ocg = p.oc / p.groups, nr = run.plan.direct->nr;
   const int64_t lines = p.n * p.out(0) * p.out(1), panels = p.groups * ((ocg + nr - 1) / nr);
-  const double work = static_cast<double>(lines * p.out(2)) * static_cast<double>(p.oc) *
-                      static_cast<double>(p.taps() * p.ic / p.groups);
+  const int64_t products = p.taps() * (p.ic / p.groups);  // per output
+  const double work =
+      static_cast<double>(lines * p.out(2)) * static_cast<double>(p.oc) * static_cast<double>(products);
   const auto usable = static_cast<int64_t>(std::min<double>(run.threads, work / kWorthAThread + 1));
   // The split that leaves the largest share smallest; lines if both are alike: they share no copies.
   const auto waste = [&](int64_t n) {
-    return static_cast<double>((n + usable - 1) / usable * usable) / static_cast<double>(n);
+    const int64_t shares = (n + usable - 1) / usable;
+    return static_cast<double>(shares * usable) / static_cast<double>(n);
   };
   const bool by_lines = waste(lines) <= waste(panels) * 1.02;
   const int64_t n = by_lines ? lines : panels;

@@ -59,7 +59,8 @@ std::string_view refusal_winograd(const ConvProblem& p, IsaSet isa) noexcept {
 // output; weights beyond L2 arrive at 8 bytes a cycle.
 bool winograd_pays(const ConvProblem& p) noexcept {
   const auto macs = static_cast<double>(p.ic) * static_cast<double>(p.oc);
-  const auto tiles = static_cast<double>(p.n * ((p.out(1) + 3) / 4) * ((p.out(2) + 3) / 4));
+  const int64_t down = (p.out(1) + 3) / 4, across = (p.out(2) + 3) / 4;
+  const auto tiles = static_cast<double>(p.n * down * across);
   const double direct = static_cast<double>(p.n * p.out_pixels()) * 9 * macs / 32 / 0.85;
   const double products = tiles * 36 * macs / 32 / 0.75;
   const double transforms = tiles * static_cast<double>(p.ic + p.oc) / 16 * 110;

@@ -162,7 +162,7 @@ struct Chain {
   int output[kMaxChainOutputs] = {};  // values to store, each the result of a step
   // Outputs are rows of out_width elements, out_ld apart; 0: contiguous.
   int64_t out_width = 0, out_ld = 0;
-  int8_t slot[kMaxChainSteps] = {};   // set by finish_chain: the block buffer of each step's result
+  int8_t slot[kMaxChainSteps] = {};  // set by finish_chain: the block buffer of each step's result
 };
 inline constexpr int kChainSlots = 12;  // values alive at once between steps
 // Checks the numbering and assigns buffers; false if it is malformed or needs over kChainSlots buffers.
