@@ -2,8 +2,8 @@
 #include "kernels/pool/pool.h"
 
 #include "engine/lower/families.h"
+#include "engine/lower/reduction.h"
 #include "graph/ops/window.h"
-#include "kernels/reduce/reduce.h"
 
 namespace skyline::lower {
 namespace {
@@ -101,13 +101,7 @@ std::optional<Lowered> lower_global(Lowering& l) {
   reduced[0] = reduced[channels_last(l) ? x.size() - 1 : 1] = 0;
   ReducePlan plan;
   if (!make_reduce_plan(x, reduced, &plan)) return std::nullopt;
-  const ReduceTable& table = reduce_kernels(l.isa);
-  return Lowered{.code = step_code([&table, plan](const StepArgs& s) {
-                   reduce_f32(table, kOp, plan, s.input<float>(0), s.output<float>(0), s.workspace,
-                              s.threads);
-                 }),
-                 .kernel = "reduce_f32",
-                 .workspace = plan.scratch_bytes()};
+  return reduction_f32(l, kOp, plan);
 }
 
 bool pixels_in_place(const Graph& g, const Node& n, Side, size_t index) {

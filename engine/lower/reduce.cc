@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "engine/lower/families.h"
+#include "engine/lower/reduction.h"
 #include "graph/ops/util.h"
 #include "kernels/norm/norm.h"
 #include "kernels/softmax/softmax.h"
@@ -44,15 +45,7 @@ std::optional<Lowered> lower_reduce(Lowering& l) {
   for (int a : ops::normalize_axes(axes, static_cast<int>(x.size()))) reduced[static_cast<size_t>(a)] = 1;
   ReducePlan plan;
   if (!make_reduce_plan(x, reduced, &plan)) return std::nullopt;
-  if (type == DType::f32) {
-    const ReduceTable& table = reduce_kernels(l.isa);
-    return Lowered{.code = step_code([&table, plan](const StepArgs& s) {
-                     reduce_f32(table, kOp, plan, s.input<float>(0), s.output<float>(0), s.workspace,
-                                s.threads);
-                   }),
-                   .kernel = "reduce_f32",
-                   .workspace = plan.scratch_bytes()};
-  }
+  if (type == DType::f32) return reduction_f32(l, kOp, plan);
   constexpr bool kInteger =
       kOp == ReduceOp::sum || kOp == ReduceOp::max || kOp == ReduceOp::min || kOp == ReduceOp::prod;
   if (!kInteger) return std::nullopt;

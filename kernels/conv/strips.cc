@@ -19,23 +19,26 @@ int64_t reach_of(const ConvProblem& p) {
   return (p.kernel[1] - 1) * p.dilation[1] + 1;
 }
 
-// The input rows that output rows `out` read.
+// The rows that output rows `out` read, those of the padding included.
+Rows window_rows(const ConvProblem& p, Rows out) {
+  return {out.begin * p.stride[1] - p.pad_begin[1],
+          (out.end - 1) * p.stride[1] - p.pad_begin[1] + reach_of(p)};
+}
+
+// Without those of the padding.
 Rows input_rows(const ConvProblem& p, Rows out) {
-  const int64_t first = out.begin * p.stride[1] - p.pad_begin[1];
-  const int64_t last = (out.end - 1) * p.stride[1] - p.pad_begin[1] + reach_of(p);
-  return {std::max<int64_t>(first, 0), std::min(last, p.in[1])};
+  const Rows window = window_rows(p, out);
+  return {std::max<int64_t>(window.begin, 0), std::min(window.end, p.in[1])};
 }
 
 // The convolution of those rows as a problem of its own.
 ConvProblem part_of(const ConvProblem& whole, Rows out) {
   ConvProblem p = whole;
-  const Rows in = input_rows(whole, out);
-  const int64_t first = out.begin * p.stride[1] - p.pad_begin[1];
-  const int64_t last = (out.end - 1) * p.stride[1] - p.pad_begin[1] + reach_of(p);
+  const Rows window = window_rows(whole, out), in = input_rows(whole, out);
   p.n = 1;
   p.in[1] = in.count();
-  p.pad_begin[1] = in.begin - first;
-  p.pad_end[1] = last - in.end;
+  p.pad_begin[1] = in.begin - window.begin;
+  p.pad_end[1] = window.end - in.end;
   return p;
 }
 
