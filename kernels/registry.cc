@@ -5,6 +5,7 @@
 #include "kernels/conv/direct.h"
 #include "kernels/conv/winograd.h"
 #include "kernels/eltwise/eltwise.h"
+#include "kernels/gemm/dense.h"
 #include "kernels/gemm/tile.h"
 #include "kernels/norm/norm.h"
 #include "kernels/pool/pool.h"
@@ -28,6 +29,10 @@ constexpr const KernelInfo* kAll[] = {
     &gemm_f32_avx512,
     &gemm_f32_avx2,
     &gemm_f32_sse2,
+    // of 8-bit integers, four at a time
+    &dense_i8_amx,
+    &dense_u8_amx,
+    &dense_u8_avx512vnni,
     // of 8-bit integers widened
     &gemm_i16_avx512,
     &gemm_i16_avx2,

@@ -9,6 +9,7 @@
 #include "engine/lower/fused.h"
 #include "graph/ops/window.h"
 #include "kernels/conv/direct.h"
+#include "kernels/gemm/dense.h"
 #include "kernels/layout/layout.h"
 
 namespace skyline::lower {
@@ -213,7 +214,8 @@ std::string conv_form(const ConvPlan& plan) {
   const ConvProblem& p = plan.problem;
   std::string form = "conv:" + std::string(plan.algorithm->name) + ":" +
                      (plan.kernel ? std::string(plan.kernel->name) : "") +
-                     (plan.direct ? std::string(plan.direct->name) : "") + (p.transposed ? "t" : "") +
+                     (plan.direct ? std::string(plan.direct->name) : "") +
+                     (plan.gemm.dense ? std::string(plan.gemm.dense->name) : "") + (p.transposed ? "t" : "") +
                      (p.planar ? "p" : "") + std::to_string(p.groups) + ":" + std::to_string(p.ic) + ":" +
                      std::to_string(p.oc);
   for (size_t axis = 0; axis < 3; ++axis) {

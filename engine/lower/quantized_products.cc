@@ -21,6 +21,15 @@ struct WeightZeros {
   std::shared_ptr<const Tensor> tensor;  // null: zeros
   bool per_output = false;
   const void* data() const { return tensor ? tensor->raw() : nullptr; }
+  // All 0 (i8) or 128 (u8), so that the weights are i8 without a zero point.
+  bool centered(DType of) const {
+    const int32_t center = of == DType::u8 ? 128 : 0;
+    if (!tensor) return center == 0;
+    for (int64_t i = 0; i < tensor->size(); ++i) {
+      if (integer_at(tensor->raw(), of, i) != center) return false;
+    }
+    return true;
+  }
   std::string form() const {
     std::string s = ":z";
     for (int64_t i = 0; tensor && i < tensor->size(); ++i)
@@ -93,6 +102,7 @@ std::optional<IntegerProduct> integer_product(Lowering& l, const MatInputs& in, 
   const auto zeros = weight_zeros(l, in.b_zero, b_type, problem.n);
   if (!zeros) return std::nullopt;
   p.zeros = *zeros;
+  problem.centered_b = p.zeros.centered(b_type);
   p.plan = gemm_plan(problem, l.isa);
   p.args.lda = a.back();
   p.args.ldb = b.back();
@@ -102,7 +112,7 @@ std::optional<IntegerProduct> integer_product(Lowering& l, const MatInputs& in, 
   p.args.stride_c = problem.m * problem.n;
   const GemmWeights weights{nullptr, b.back(), p.zeros.data(), p.zeros.per_output};
   if (problem.const_b) {
-    const std::string form = "gemm:" + std::string(p.plan.kernel->name) + ":" + std::to_string(problem.n) +
+    const std::string form = "gemm:" + std::string(kernel_of(p.plan).name) + ":" + std::to_string(problem.n) +
                              "x" + std::to_string(problem.k) + (trans_b ? "t" : "") +
                              std::string(name(a_type)) + p.zeros.form();
     p.packed = l.pack(in.b, form, p.plan.packed_b_bytes, [&](std::byte* to) {
@@ -118,7 +128,7 @@ std::optional<IntegerProduct> integer_product(Lowering& l, const MatInputs& in, 
 }
 
 std::string kernel_name(const IntegerProduct& p) {
-  return std::string(p.plan.kernel->name);
+  return std::string(kernel_of(p.plan).name);
 }
 
 std::optional<Lowered> lower_matmul_integer(Lowering& l) {
@@ -298,6 +308,7 @@ std::optional<IntegerConv> integer_conv(Lowering& l, size_t w, size_t w_zero) {
   p.c = l.out_type();
   const auto zeros = weight_zeros(l, w_zero, w_type, p.oc);
   if (!zeros) return std::nullopt;
+  p.centered_b = zeros->centered(w_type);
   IntegerConv c;
   c.plan = std::make_shared<const ConvPlan>(conv_plan(p, l.isa));
   c.packed = l.pack(w, conv_form(*c.plan) + zeros->form() + std::string(name(x_type)), c.plan->packed_bytes,

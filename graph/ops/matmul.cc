@@ -2,6 +2,7 @@
 #include "graph/ops/activation.h"
 #include "graph/ops/families.h"
 #include "graph/ops/numeric.h"
+#include "graph/ops/product.h"
 
 namespace skyline::ops {
 namespace {
@@ -19,38 +20,9 @@ void multiply(const T* a, const T* b, T* c, int64_t m, int64_t k, int64_t n) {
   }
 }
 
-// Shapes of A * B with NumPy's rules: stacks of matrices broadcast, vectors are promoted and dropped again.
-struct Product {
-  int64_t m = 1, k = 1, n = 1;
-  Dims batch, a_strides, b_strides;  // strides in matrices
-  Dims out;
-};
-
 Dims swap_last(Dims d, bool swap) {
   if (swap && d.size() >= 2) std::swap(d[d.size() - 1], d[d.size() - 2]);
   return d;
-}
-
-Product make_product(Dims a, Dims b, bool trans_a, bool trans_b) {
-  if (a.empty() || b.empty()) reject("a factor is a scalar");
-  const bool vector_a = a.size() == 1, vector_b = b.size() == 1;
-  a = swap_last(a, trans_a);
-  b = swap_last(b, trans_b);
-  if (vector_a) a.insert(a.begin(), 1);
-  if (vector_b) b.push_back(1);
-  Product p;
-  p.m = a[a.size() - 2];
-  p.k = a.back();
-  p.n = b.back();
-  if (b[b.size() - 2] != p.k) reject("factors " + to_string(a) + " and " + to_string(b) + " do not match");
-  const Dims a_batch(a.begin(), a.end() - 2), b_batch(b.begin(), b.end() - 2);
-  p.batch = broadcast_dims(a_batch, b_batch);
-  p.a_strides = broadcast_strides(a_batch, p.batch);
-  p.b_strides = broadcast_strides(b_batch, p.batch);
-  p.out = p.batch;
-  if (!vector_a) p.out.push_back(p.m);
-  if (!vector_b) p.out.push_back(p.n);
-  return p;
 }
 
 // The stack of matrices with the last two axes swapped.
@@ -173,7 +145,7 @@ void add_broadcast(std::vector<double>& y, const Dims& dims, const Tensor& t, do
 
 void eval_integer_matmul(EvalContext& c) {
   const Tensor &a = c.in(0), &b = c.in(1);
-  const Product p = make_product(a.dims(), b.dims(), false, false);
+  const Product p = make_product(a.dims(), b.dims());
   Tensor y = c.make(a.dtype(), p.out);
   visit_type(a.dtype(), IntTypes{}, [&]<class T>() {
     // Modulo 2^64, which is right modulo every smaller power too.
@@ -192,7 +164,7 @@ void eval_product(EvalContext& c, bool trans_a, bool trans_b, double alpha, doub
   require_float(c.in(0).dtype(), "factor");
   require_same_dtype(c);
   const Tensor &a = c.in(0), &b = c.in(1);
-  const Product p = make_product(a.dims(), b.dims(), trans_a, trans_b);
+  const Product p = make_product(swap_last(a.dims(), trans_a), swap_last(b.dims(), trans_b));
   Tensor y = c.make(a.dtype(), p.out);
   std::vector<double> v = matmul(p, operand(a, trans_a), operand(b, trans_b), c.limits);
   for (double& x : v) x *= alpha;

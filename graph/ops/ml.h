@@ -43,4 +43,17 @@ Tensor features_of(const EvalContext& c, size_t i);
 // An attribute list of `count` floats, or one for all; Error{invalid} otherwise.
 std::vector<float> per_feature(const Attrs& attrs, std::string_view name, int64_t count, float fallback);
 
+// A row of an ai.onnx.ml family; max_inputs 0: exactly min_inputs.
+constexpr OpDef ml_row(std::string_view name, InferFn infer, EvalFn eval, WorkFn work = nullptr,
+                       int max_outputs = 1, int min_inputs = 1, int max_inputs = 0) {
+  return {.name = name,
+          .domain = "ai.onnx.ml",
+          .min_inputs = min_inputs,
+          .max_inputs = max_inputs ? max_inputs : min_inputs,
+          .max_outputs = max_outputs,
+          .infer = infer,
+          .eval = eval,
+          .work = work};
+}
+
 }  // namespace skyline::ops

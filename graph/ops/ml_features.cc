@@ -330,25 +330,16 @@ void eval_vectorizer(EvalContext& c) {
   c.out(0, y);
 }
 
-constexpr OpDef row(std::string_view name, InferFn infer, EvalFn eval, int inputs = 1, int most = 0) {
-  return {.name = name,
-          .domain = "ai.onnx.ml",
-          .min_inputs = inputs,
-          .max_inputs = most ? most : inputs,
-          .infer = infer,
-          .eval = eval};
-}
-
 constexpr OpDef kOps[] = {
-    row("Binarizer", infer_same_as_first, eval_binarizer),
-    row("Scaler", infer_to_f32, eval_scaler),
-    row("Normalizer", infer_to_f32, eval_normalizer),
-    row("Imputer", infer_same_as_first, eval_imputer),
-    row("ArrayFeatureExtractor", infer_extract, eval_extract, 2),
-    row("LabelEncoder", infer_label_encoder, eval_label_encoder),
-    row("CategoryMapper", infer_category_mapper, eval_category_mapper),
-    row("OneHotEncoder", infer_one_hot, eval_one_hot),
-    row("FeatureVectorizer", infer_vectorizer, eval_vectorizer, 1, kMany),
+    ml_row("Binarizer", infer_same_as_first, eval_binarizer),
+    ml_row("Scaler", infer_to_f32, eval_scaler),
+    ml_row("Normalizer", infer_to_f32, eval_normalizer),
+    ml_row("Imputer", infer_same_as_first, eval_imputer),
+    ml_row("ArrayFeatureExtractor", infer_extract, eval_extract, nullptr, 1, 2),
+    ml_row("LabelEncoder", infer_label_encoder, eval_label_encoder),
+    ml_row("CategoryMapper", infer_category_mapper, eval_category_mapper),
+    ml_row("OneHotEncoder", infer_one_hot, eval_one_hot),
+    ml_row("FeatureVectorizer", infer_vectorizer, eval_vectorizer, nullptr, 1, 1, kMany),
 };
 
 }  // namespace

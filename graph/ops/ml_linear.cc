@@ -203,22 +203,10 @@ Work work_coefficients(const Node& node, std::span<const Fact> in, std::span<con
   return {.flops = 2 * rows * static_cast<int64_t>(vectors + node.attrs.reals("coefficients", {}).size())};
 }
 
-constexpr OpDef row(std::string_view name, InferFn infer, EvalFn eval, int outputs = 1) {
-  return {.name = name,
-          .domain = "ai.onnx.ml",
-          .min_inputs = 1,
-          .max_inputs = 1,
-          .min_outputs = 1,
-          .max_outputs = outputs,
-          .infer = infer,
-          .eval = eval,
-          .work = work_coefficients};
-}
-
 constexpr OpDef kOps[] = {
-    row("LinearRegressor", infer_regressor, eval_regressor),
-    row("LinearClassifier", infer_classifier, eval_classifier, 2),
-    row("SVMRegressor", infer_svm, eval_svm),
+    ml_row("LinearRegressor", infer_regressor, eval_regressor, work_coefficients),
+    ml_row("LinearClassifier", infer_classifier, eval_classifier, work_coefficients, 2),
+    ml_row("SVMRegressor", infer_svm, eval_svm, work_coefficients),
 };
 
 }  // namespace

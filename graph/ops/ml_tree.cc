@@ -399,22 +399,10 @@ Work work_trees(const Node& node, std::span<const Fact> in, std::span<const Fact
               static_cast<int64_t>(static_cast<double>(rows) * static_cast<double>(trees) * (depth + 1))};
 }
 
-constexpr OpDef row(std::string_view name, InferFn infer, EvalFn eval, WorkFn work, int outputs = 1) {
-  return {.name = name,
-          .domain = "ai.onnx.ml",
-          .min_inputs = 1,
-          .max_inputs = 1,
-          .min_outputs = 1,
-          .max_outputs = outputs,
-          .infer = infer,
-          .eval = eval,
-          .work = work};
-}
-
 constexpr OpDef kOps[] = {
-    row("TreeEnsembleRegressor", infer_regressor, eval_regressor, work_trees<true>),
-    row("TreeEnsembleClassifier", infer_classifier, eval_classifier, work_trees<true>, 2),
-    row("TreeEnsemble", infer_ensemble, eval_ensemble, work_trees<false>),
+    ml_row("TreeEnsembleRegressor", infer_regressor, eval_regressor, work_trees<true>),
+    ml_row("TreeEnsembleClassifier", infer_classifier, eval_classifier, work_trees<true>, 2),
+    ml_row("TreeEnsemble", infer_ensemble, eval_ensemble, work_trees<false>),
 };
 
 }  // namespace

@@ -1,5 +1,6 @@
 #include "graph/ops/quantize.h"
 
+#include "graph/ops/cast.h"
 #include "graph/ops/util.h"
 
 namespace skyline::ops {
@@ -76,6 +77,16 @@ int32_t single_zero_point(const EvalContext& c, size_t i, DType of) {
   int32_t value = 0;
   visit_type(of, TypeList<int8_t, uint8_t>{}, [&]<class T>() { value = *z.data<T>(); });
   return value;
+}
+
+Tensor zero_points(const EvalContext& c, size_t i, DType of) {
+  if (!c.has(i)) return Tensor::scalar<int32_t>(0);
+  const Tensor& z = c.in(i);
+  if (z.dtype() != of) {
+    throw Error(Code::invalid,
+                "a zero point is " + std::string(name(z.dtype())) + ", its tensor " + std::string(name(of)));
+  }
+  return cast_tensor(c, z, DType::i32);
 }
 
 Range range_of(DType t) {

@@ -28,6 +28,8 @@ float single_scale(const Tensor& scale, std::string_view what, bool zero_is_fine
 // Of an i8 or u8 zero point, which must have the dtype of the tensor it belongs to; 0 when the input is
 // missing.
 int32_t single_zero_point(const EvalContext& c, size_t i, DType of);
+// All of them as i32, of whatever shape; a scalar 0 when the input is missing.
+Tensor zero_points(const EvalContext& c, size_t i, DType of);
 
 // Integers that a quantized dtype can hold.
 struct Range {
@@ -49,6 +51,18 @@ struct DynamicScale {
 };
 DynamicScale dynamic_scale(std::span<const float> x);  // Error{input} when they are not finite
 void quantize_dynamic(std::span<const float> x, const DynamicScale& d, uint8_t* y);
+
+// A row of a quantized family.
+constexpr OpDef quantized_row(std::string_view domain, std::string_view name, int min_inputs, int max_inputs,
+                              InferFn infer, EvalFn eval, WorkFn work) {
+  return {.name = name,
+          .domain = domain,
+          .min_inputs = min_inputs,
+          .max_inputs = max_inputs,
+          .infer = infer,
+          .eval = eval,
+          .work = work};
+}
 
 // Error{invalid} unless t is i8 or u8 (or still undefined).
 void require_byte(DType t, std::string_view what);

@@ -372,25 +372,17 @@ Work work_pool(const Node&, std::span<const Fact> in, std::span<const Fact>) {
   return {.flops = in[0].elements()};
 }
 
-constexpr OpDef row(std::string_view name, int low, int high, InferFn infer, EvalFn eval, WorkFn work) {
-  return {.name = name,
-          .domain = "com.microsoft",
-          .min_inputs = low,
-          .max_inputs = high,
-          .infer = infer,
-          .eval = eval,
-          .work = work};
-}
-
 constexpr OpDef kOps[] = {
-    row("QLinearAdd", 7, 8, infer_binary, eval_add, work_per_element<4>),
-    row("QLinearMul", 7, 8, infer_binary, eval_mul, work_per_element<4>),
-    row("QLinearSigmoid", 4, 5, infer_same, eval_sigmoid, nullptr),
-    row("QLinearLeakyRelu", 4, 5, infer_same, eval_leaky_relu, nullptr),
-    row("QLinearSoftmax", 5, 5, infer_softmax, eval_softmax, work_per_element<12>),
-    row("QLinearGlobalAveragePool", 4, 5, infer_global_pool, eval_global_pool, work_pool),
-    row("QLinearAveragePool", 4, 5, infer_average_pool, eval_average_pool, work_pool),
-    row("QLinearConcat", 5, kMany, infer_concat, eval_concat, nullptr),
+    quantized_row("com.microsoft", "QLinearAdd", 7, 8, infer_binary, eval_add, work_per_element<4>),
+    quantized_row("com.microsoft", "QLinearMul", 7, 8, infer_binary, eval_mul, work_per_element<4>),
+    quantized_row("com.microsoft", "QLinearSigmoid", 4, 5, infer_same, eval_sigmoid, nullptr),
+    quantized_row("com.microsoft", "QLinearLeakyRelu", 4, 5, infer_same, eval_leaky_relu, nullptr),
+    quantized_row("com.microsoft", "QLinearSoftmax", 5, 5, infer_softmax, eval_softmax, work_per_element<12>),
+    quantized_row("com.microsoft", "QLinearGlobalAveragePool", 4, 5, infer_global_pool, eval_global_pool,
+                  work_pool),
+    quantized_row("com.microsoft", "QLinearAveragePool", 4, 5, infer_average_pool, eval_average_pool,
+                  work_pool),
+    quantized_row("com.microsoft", "QLinearConcat", 5, kMany, infer_concat, eval_concat, nullptr),
 };
 
 }  // namespace

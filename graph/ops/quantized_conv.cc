@@ -137,18 +137,10 @@ Problem make_problem(const EvalContext& c, size_t weights) {
 
 // A byte tensor as i32, less its zero point: one, or (weights) one per leading index.
 Tensor centered(const EvalContext& c, const Tensor& x, size_t zero_input) {
-  Tensor zeros = Tensor::scalar<int32_t>(0);
-  if (c.has(zero_input)) {
-    const Tensor& z = c.in(zero_input);
-    if (z.dtype() != x.dtype()) {
-      throw Error(Code::invalid, "a zero point is " + std::string(name(z.dtype())) + ", its tensor " +
-                                     std::string(name(x.dtype())));
-    }
-    if (z.size() != 1 && z.dims() != Dims{x.dim(0)}) {
-      throw Error(Code::invalid, "a zero point has shape " + to_string(z.dims()) + " for a tensor of " +
-                                     to_string(x.dims()));
-    }
-    zeros = cast_tensor(c, z, DType::i32);
+  const Tensor zeros = zero_points(c, zero_input, x.dtype());
+  if (zeros.size() != 1 && zeros.dims() != Dims{x.dim(0)}) {
+    throw Error(Code::invalid, "a zero point has shape " + to_string(zeros.dims()) + " for a tensor of " +
+                                   to_string(x.dims()));
   }
   require_byte(x.dtype(), "an operand");
   Tensor out = c.make(DType::i32, x.dims());

@@ -4,38 +4,11 @@
 #include "graph/ops/cast.h"
 #include "graph/ops/elementwise.h"
 #include "graph/ops/families.h"
+#include "graph/ops/product.h"
 #include "graph/ops/quantize.h"
 
 namespace skyline::ops {
 namespace {
-
-// Shapes of A * B by NumPy's rules; strides count matrices.
-struct Stack {
-  int64_t m = 1, k = 1, n = 1;
-  Dims batch, a_strides, b_strides, out;
-};
-
-Stack stack_of(Dims a, Dims b) {
-  if (a.empty() || b.empty()) throw Error(Code::invalid, "a factor is a scalar");
-  const bool vector_a = a.size() == 1, vector_b = b.size() == 1;
-  if (vector_a) a.insert(a.begin(), 1);
-  if (vector_b) b.push_back(1);
-  Stack s;
-  s.m = a[a.size() - 2];
-  s.k = a.back();
-  s.n = b.back();
-  if (b[b.size() - 2] != s.k) {
-    throw Error(Code::invalid, "factors " + to_string(a) + " and " + to_string(b) + " do not match");
-  }
-  const Dims a_batch(a.begin(), a.end() - 2), b_batch(b.begin(), b.end() - 2);
-  s.batch = broadcast_dims(a_batch, b_batch);
-  s.a_strides = broadcast_strides(a_batch, s.batch);
-  s.b_strides = broadcast_strides(b_batch, s.batch);
-  s.out = s.batch;
-  if (!vector_a) s.out.push_back(s.m);
-  if (!vector_b) s.out.push_back(s.n);
-  return s;
-}
 
 Fact infer_product(DType t, const Fact& a, const Fact& b) {
   if (!a.ranked || !b.ranked) return Fact::unranked(t);
@@ -84,15 +57,7 @@ Tensor centered(const EvalContext& c, const Tensor& x, int64_t rows, int64_t col
   require_byte(x.dtype(), "a factor");
   Tensor out = c.make(DType::i32, x.dims());
   const int64_t matrices = rows * columns == 0 ? 0 : x.size() / (rows * columns);
-  Tensor zeros = Tensor::scalar<int32_t>(0);
-  if (c.has(zero_input)) {
-    const Tensor& z = c.in(zero_input);
-    if (z.dtype() != x.dtype()) {
-      throw Error(Code::invalid, "a zero point is " + std::string(name(z.dtype())) + ", its tensor " +
-                                     std::string(name(x.dtype())));
-    }
-    zeros = cast_tensor(c, z, DType::i32);
-  }
+  const Tensor zeros = zero_points(c, zero_input, x.dtype());
   const PerLine zero(zeros, per_row ? rows : columns, matrices, "a zero point");
   visit_type(x.dtype(), TypeList<int8_t, uint8_t>{}, [&]<class T>() {
     const T* in = x.data<T>();
@@ -122,7 +87,7 @@ void multiply_row(const int32_t* a, const int32_t* b, int64_t k, int64_t n, Acc*
 // Calls row(matrix of A, matrix of B, row, first output element, sums) with the n exact sums of each output
 // row.
 template <class F>
-void for_product_rows(const EvalContext& c, const Stack& s, const Tensor& a, const Tensor& b, F row) {
+void for_product_rows(const EvalContext& c, const Product& s, const Tensor& a, const Tensor& b, F row) {
   const bool narrow = s.k <= kMaxDepth32;
   Tensor sums = c.make(narrow ? DType::i32 : DType::i64, {s.n});
   int64_t at = 0;
@@ -166,7 +131,7 @@ void infer_matmul_integer(InferContext& c) {
 }
 
 void eval_matmul_integer(EvalContext& c) {
-  const Stack s = stack_of(c.in(0).dims(), c.in(1).dims());
+  const Product s = make_product(c.in(0).dims(), c.in(1).dims());
   Tensor y = c.make(DType::i32, s.out);
   const Tensor a = centered(c, c.in(0), s.m, s.k, 2, true), b = centered(c, c.in(1), s.k, s.n, 3, false);
   int32_t* out = y.mutable_data<int32_t>();
@@ -190,7 +155,7 @@ void eval_qlinear_matmul(EvalContext& c) {
     if (is_small_float(c.in(i).dtype())) unsupported_type(c.in(i).dtype());
   }
   require_byte(t, "the result's zero point");
-  const Stack s = stack_of(c.in(0).dims(), c.in(3).dims());
+  const Product s = make_product(c.in(0).dims(), c.in(3).dims());
   Tensor y = c.make(t, s.out);
   const Tensor a = centered(c, c.in(0), s.m, s.k, 2, true), b = centered(c, c.in(3), s.k, s.n, 5, false);
   const PerLine a_scale = scale_lines(c, 1, s.m, matrices_of(a), "a_scale");
@@ -214,7 +179,7 @@ void eval_qlinear_matmul(EvalContext& c) {
 // --------------------------------------------------------
 
 // y = sums * (a_scale * b_scale) + bias, as f32, then in the dtype asked for.
-Tensor scaled_product(EvalContext& c, const Stack& s, const Tensor& a, const Tensor& b,
+Tensor scaled_product(EvalContext& c, const Product& s, const Tensor& a, const Tensor& b,
                       const PerLine& a_scale, const PerLine& b_scale, size_t bias_input) {
   Tensor y = c.make(DType::f32, s.out);
   Tensor bias;
@@ -244,7 +209,7 @@ void infer_matmul_to_float(InferContext& c) {
 }
 
 void eval_matmul_to_float(EvalContext& c) {
-  const Stack s = stack_of(c.in(0).dims(), c.in(1).dims());
+  const Product s = make_product(c.in(0).dims(), c.in(1).dims());
   const Tensor a = centered(c, c.in(0), s.m, s.k, 4, true), b = centered(c, c.in(1), s.k, s.n, 5, false);
   const PerLine a_scale = scale_lines(c, 2, s.m, matrices_of(a), "a_scale");
   const PerLine b_scale = scale_lines(c, 3, s.n, matrices_of(b), "b_scale");
@@ -260,7 +225,7 @@ void infer_dynamic_matmul(InferContext& c) {
 void eval_dynamic_matmul(EvalContext& c) {
   const Tensor& x = c.in(0);
   if (x.dtype() != DType::f32) unsupported_type(x.dtype());
-  const Stack s = stack_of(x.dims(), c.in(1).dims());
+  const Product s = make_product(x.dims(), c.in(1).dims());
   const DynamicScale d = dynamic_scale(x.span<float>());
   Tensor a = c.make(DType::i32, x.dims());
   int32_t* to = a.mutable_data<int32_t>();
@@ -310,7 +275,7 @@ Tensor gemm_factor(const EvalContext& c, size_t i, bool transpose) {
 void eval_qgemm(EvalContext& c) {
   const Tensor qa = gemm_factor(c, 0, c.attrs().integer("transA", 0) != 0);
   const Tensor qb = gemm_factor(c, 3, c.attrs().integer("transB", 0) != 0);
-  const Stack s = stack_of(qa.dims(), qb.dims());
+  const Product s = make_product(qa.dims(), qb.dims());
   const Tensor a = centered(c, qa, s.m, s.k, 2, true), b = centered(c, qb, s.k, s.n, 5, false);
   const float a_scale = single_scale(c.in(1), "a_scale"), alpha = c.attrs().real("alpha", 1.0f);
   const PerLine b_scale = scale_lines(c, 4, s.n, 1, "b_scale");
@@ -356,23 +321,14 @@ Work work_qgemm(const Node& node, std::span<const Fact> in, std::span<const Fact
   return {.flops = 2 * in[0].dims[transposed_a ? 0 : 1].value() * out[0].elements()};
 }
 
-constexpr OpDef row(std::string_view domain, std::string_view name, int low, int high, InferFn infer,
-                    EvalFn eval, WorkFn work = work_product<0>) {
-  return {.name = name,
-          .domain = domain,
-          .min_inputs = low,
-          .max_inputs = high,
-          .infer = infer,
-          .eval = eval,
-          .work = work};
-}
-
 constexpr OpDef kOps[] = {
-    row("", "MatMulInteger", 2, 4, infer_matmul_integer, eval_matmul_integer),
-    row("", "QLinearMatMul", 8, 8, infer_qlinear_matmul, eval_qlinear_matmul),
-    row("com.microsoft", "MatMulIntegerToFloat", 4, 7, infer_matmul_to_float, eval_matmul_to_float),
-    row("com.microsoft", "DynamicQuantizeMatMul", 3, 5, infer_dynamic_matmul, eval_dynamic_matmul),
-    row("com.microsoft", "QGemm", 6, 9, infer_qgemm, eval_qgemm, work_qgemm),
+    quantized_row("", "MatMulInteger", 2, 4, infer_matmul_integer, eval_matmul_integer, work_product<0>),
+    quantized_row("", "QLinearMatMul", 8, 8, infer_qlinear_matmul, eval_qlinear_matmul, work_product<0>),
+    quantized_row("com.microsoft", "MatMulIntegerToFloat", 4, 7, infer_matmul_to_float, eval_matmul_to_float,
+                  work_product<0>),
+    quantized_row("com.microsoft", "DynamicQuantizeMatMul", 3, 5, infer_dynamic_matmul, eval_dynamic_matmul,
+                  work_product<0>),
+    quantized_row("com.microsoft", "QGemm", 6, 9, infer_qgemm, eval_qgemm, work_qgemm),
 };
 
 }  // namespace

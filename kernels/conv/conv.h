@@ -35,6 +35,7 @@ struct ConvProblem {
   bool transposed = false;
   Dims3 output_padding = {0, 0, 0};  // transposed only
   bool planar = false;               // x is channels-first (y is not); direct method only
+  bool centered_b = false;           // of the weights, as in GemmProblem
   DType a = DType::f32, b = DType::f32, c = DType::f32;
 
   int64_t out(int axis) const noexcept;  // may be <= 0: then there is no output
@@ -57,6 +58,7 @@ enum class ConvMethod : uint8_t {
   gemm,       // 1x1, stride 1: a matrix product as it stands
   depthwise,  // one input and one output channel per group
   winograd,   // 3x3 by a quarter of the products; worth it for many channels
+  patches,    // 8-bit integers: patches are copied side by side, rows of a product on a dense kernel
   direct,     // lines of input, copied where there is padding: tiles need one address
   gather,     // few input channels: whole lines of the kernel are read in place, or copied at the edges
   indirect,   // the micro-kernel reads pixels in place, through pointers
@@ -83,7 +85,7 @@ struct ConvPlan {
   const DirectKernel* direct = nullptr;        // direct, and winograd's products
   const WinogradKernel* winograd = nullptr;    // winograd only
   const DepthwiseKernel* depthwise = nullptr;  // depthwise only
-  GemmPlan gemm;                               // method gemm only
+  GemmPlan gemm;                               // gemm; of patches only .dense
   std::array<std::vector<AxisPhase>, 3> axes;
   int64_t tap_steps = 0;              // steps of the micro-kernel per tap
   std::vector<size_t> packed_offset;  // of each phase's weights, see pack.cc

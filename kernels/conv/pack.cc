@@ -10,6 +10,7 @@
 #include "kernels/conv/conv.h"
 #include "kernels/conv/direct.h"
 #include "kernels/conv/run.h"
+#include "kernels/gemm/dense.h"
 
 namespace skyline::kernels {
 namespace {
@@ -100,6 +101,11 @@ void conv_pack(const ConvPlan& plan, const ConvWeights& w, std::byte* packed) no
                  .zero_point_per_n = w.zero_point_per_oc},
                 packed);
     return;
+  }
+  if (plan.algorithm->method == ConvMethod::patches) {
+    const ConvProblem& p = plan.problem;
+    const BSource src{.b = w.w, .type = p.b, .k_stride = p.taps(), .n_stride = p.ic * p.taps()};
+    return dense_pack(*plan.gemm.dense, src, p.taps(), 1, p.ic, p.oc, packed);
   }
   if (plan.algorithm->method == ConvMethod::depthwise) return pack_depthwise(plan.problem, w, packed);
   if (plan.algorithm->method == ConvMethod::winograd)

@@ -8,6 +8,7 @@
 #include "kernels/conv/direct.h"
 #include "kernels/conv/run.h"
 #include "kernels/conv/winograd.h"
+#include "kernels/gemm/dense.h"
 #include "kernels/gemm/pack.h"
 #include "skyline/status.h"
 
@@ -38,6 +39,19 @@ std::string_view refusal_depthwise(const ConvProblem& p, IsaSet isa) noexcept {
   // Sums of 8-bit products are exact in f32 below 2^24; each is at most 255 * 255.
   if (p.a != DType::f32 && p.taps() > 258) return "integer kernel of more than 258 taps";
   if (!find_kernel<DepthwiseKernel>("depthwise", isa)) return "no depthwise kernel for this ISA";
+  return kFits;
+}
+
+const DenseKernel* dense_kernel(const ConvProblem& p, IsaSet isa) {
+  GemmProblem g{.n = p.oc, .const_b = true, .centered_b = p.centered_b, .a = p.a, .b = p.b, .c = p.c};
+  return choose_dense(g, isa);
+}
+
+std::string_view refusal_patches(const ConvProblem& p, IsaSet isa) noexcept {
+  if (p.planar) return kPlanar;
+  if (p.transposed) return "is transposed";
+  if (p.groups != 1) return "has groups";
+  if (!dense_kernel(p, isa)) return "no dense kernel for its types, zero points and this ISA";
   return kFits;
 }
 
@@ -98,6 +112,7 @@ std::string_view refusal_indirect(const ConvProblem& p, IsaSet) noexcept {
 constexpr ConvAlgorithm kAlgorithms[] = {
     {"gemm", ConvMethod::gemm, refusal_gemm, nullptr},
     {"depthwise", ConvMethod::depthwise, refusal_depthwise, nullptr},
+    {"patches", ConvMethod::patches, refusal_patches, nullptr},
     {"winograd", ConvMethod::winograd, refusal_winograd, winograd_pays},
     {"direct", ConvMethod::direct, refusal_direct, direct_pays},
     {"gather", ConvMethod::gather, refusal_gather, nullptr},
@@ -233,6 +248,7 @@ ConvPlan conv_plan(const ConvProblem& problem, IsaSet isa, const ConvChoice& cho
     if (!choice.algorithm) {
       if (a.pays && a.refusal(problem, isa).empty() && !a.pays(problem)) continue;
       if (a.method == ConvMethod::winograd && !choice.winograd) continue;
+      if (a.method == ConvMethod::patches && choice.kernel) continue;
     }
     const std::string_view why = a.refusal(problem, isa);
     if (why.empty()) {
@@ -251,17 +267,22 @@ ConvPlan conv_plan(const ConvProblem& problem, IsaSet isa, const ConvChoice& cho
   }
   switch (plan.algorithm->method) {
     case ConvMethod::gemm:
-      plan.kernel = kernel;
       plan.gemm = gemm_plan({.m = problem.n * problem.in_pixels(),
                              .n = problem.oc,
                              .k = problem.ic,
                              .trans_b = true,
                              .const_b = true,
+                             .centered_b = problem.centered_b,
                              .a = problem.a,
                              .b = problem.b,
                              .c = problem.c},
-                            isa, kernel);
+                            isa, choice.kernel);
+      plan.kernel = plan.gemm.kernel;
       plan.packed_bytes = plan.gemm.packed_b_bytes;
+      break;
+    case ConvMethod::patches:
+      plan.gemm.dense = dense_kernel(problem, isa);
+      plan.packed_bytes = plan.gemm.dense->packed_bytes(problem.oc, problem.taps() * problem.ic);
       break;
     case ConvMethod::depthwise:
       plan.depthwise = find_kernel<DepthwiseKernel>("depthwise", isa);

@@ -49,6 +49,9 @@ ConvScratch conv_scratch(const ConvPlan& plan) noexcept {
     s.per_thread = winograd_scratch(p);
   } else if (plan.algorithm->method == ConvMethod::direct) {
     s.per_thread = direct_scratch(p);
+  } else if (plan.algorithm->method == ConvMethod::patches) {
+    s.image = align_up(to_size(p.oc * 4));  // the bias, less what the zero point adds
+    s.per_thread = patches_scratch(plan);
   } else if (plan.algorithm->method != ConvMethod::gemm) {
     if (!f32) s.image = align_up(to_size(pixels * p.groups * plan.tap_steps * kStepBytes));
     if (plan.algorithm->method == ConvMethod::gather) {
@@ -96,6 +99,8 @@ void conv_run(const ConvPlan& plan, const ConvArgs& args, std::byte* workspace, 
     run_winograd(run);
   } else if (plan.algorithm->method == ConvMethod::direct) {
     run_direct(run);
+  } else if (plan.algorithm->method == ConvMethod::patches) {
+    run_patches(run);
   } else {
     run_on_tiles(run);
   }

@@ -29,6 +29,8 @@ size_t winograd_scratch(const ConvProblem& p) noexcept;  // per thread
 // Packed weights: a matrix of panels of pack.h per product, input channels by output channels.
 int64_t winograd_panel_bytes(const ConvPlan& plan) noexcept;
 void pack_winograd(const ConvPlan& plan, const float* w, std::byte* packed) noexcept;
-void run_on_tiles(const ConvRun& run) noexcept;  // gather and indirect
+void run_patches(const ConvRun& run) noexcept;
+size_t patches_scratch(const ConvPlan& plan) noexcept;  // per thread
+void run_on_tiles(const ConvRun& run) noexcept;         // gather and indirect
 
 }  // namespace skyline::kernels

@@ -22,6 +22,8 @@
 
 namespace skyline::kernels {
 
+struct DenseKernel;
+
 struct GemmProblem {
   int64_t m = 0, n = 0, k = 0;  // of one product; any may be 0 (k = 0 gives the epilogue of zero)
   int64_t batch = 1;
@@ -29,6 +31,9 @@ struct GemmProblem {
   bool trans_b = false;  // B is stored n x k
   bool const_b = false;  // B is a weight, packed once by gemm_pack_b; otherwise gemm_run takes B as stored
   float alpha = 1;       // f32 only
+  // Integers: the zero point of B is 0 if it is i8 and 128 if it is u8, and A has one zero point for all rows
+  // (no a_zero_m). Then kernels on dot-product and tile instructions may be chosen.
+  bool centered_b = false;
   DType a = DType::f32, b = DType::f32, c = DType::f32;
 };
 
@@ -42,7 +47,8 @@ struct GemmSchedule {
 
 struct GemmPlan {
   GemmProblem problem;
-  const GemmKernel* kernel = nullptr;
+  const GemmKernel* kernel = nullptr;  // null with a dense kernel
+  const DenseKernel* dense = nullptr;  // see dense.h
   GemmSchedule schedule;
   int64_t steps = 0;          // ceil(k / kernel->kr)
   int64_t panels = 0;         // ceil(n / kernel->nr)
@@ -54,6 +60,12 @@ struct GemmPlan {
 // default. Throws Error{unsupported} naming the types, if no kernel of `isa` has them; Error{invalid} on a
 // negative size, and Error{limit} if the sizes overflow.
 GemmPlan gemm_plan(const GemmProblem& problem, IsaSet isa, const GemmKernel* forced = nullptr);
+// The same with a row of op "dense". Throws Error{unsupported} if it cannot take the problem.
+GemmPlan gemm_plan(const GemmProblem& problem, const DenseKernel& forced);
+// The dense kernel that gemm_plan would choose; null if none fits.
+const DenseKernel* choose_dense(const GemmProblem& problem, IsaSet isa) noexcept;
+// The chosen row.
+const KernelInfo& kernel_of(const GemmPlan& plan) noexcept;
 
 struct GemmWeights {
   const void* b = nullptr;

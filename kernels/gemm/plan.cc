@@ -4,6 +4,7 @@
 
 #include "kernels/base/cpu.h"
 #include "kernels/base/memory.h"
+#include "kernels/gemm/dense_run.h"
 #include "kernels/gemm/drive.h"
 #include "kernels/gemm/gemm.h"
 #include "skyline/status.h"
@@ -35,6 +36,11 @@ const GemmKernel* choose(const GemmProblem& p, IsaSet isa) {
   const DType in = f32 ? DType::f32 : bytes ? DType::i16 : DType::undefined;
   return find_kernel<GemmKernel>(
       "gemm", isa, [&](const GemmKernel& k) { return k.in == in && (k.max_n == 0 || p.n <= k.max_n); });
+}
+
+bool dense_fits(const GemmProblem& p, const DenseKernel& k) {
+  const bool bytes = is_byte(p.a) && is_byte(p.b) && (is_byte(p.c) || p.c == DType::i32 || p.c == DType::f32);
+  return bytes && p.centered_b && (k.in == p.a || k.in == DType::u8);
 }
 
 // Several blocks for each thread, so that one which is slowed down leaves some to others. Blocks are cut
@@ -84,6 +90,13 @@ GemmPlan gemm_plan(const GemmProblem& problem, IsaSet isa, const GemmKernel* for
   check(problem);
   GemmPlan plan;
   plan.problem = problem;
+  if (!forced) {
+    plan.dense = choose_dense(problem, isa);
+    if (plan.dense) {
+      dense_plan(plan);
+      return plan;
+    }
+  }
   plan.kernel = forced ? forced : choose(problem, isa);
   if (!plan.kernel) {
     throw Error(Code::unsupported, "gemm: no kernel for " + std::string(name(problem.a)) + " x " +
@@ -114,6 +127,29 @@ GemmPlan gemm_plan(const GemmProblem& problem, IsaSet isa, const GemmKernel* for
     plan.a_scratch = static_cast<int64_t>(align_up(static_cast<size_t>(rows * (row_bytes + kAlignment))));
   }
   return plan;
+}
+
+GemmPlan gemm_plan(const GemmProblem& problem, const DenseKernel& forced) {
+  check(problem);
+  if (!dense_fits(problem, forced)) {
+    throw Error(Code::unsupported, "gemm: kernel " + std::string(forced.name) + " cannot take " +
+                                       std::string(name(problem.a)) + " x " + std::string(name(problem.b)) +
+                                       " -> " + std::string(name(problem.c)) +
+                                       (problem.centered_b ? "" : ", B not centered"));
+  }
+  GemmPlan plan;
+  plan.problem = problem;
+  plan.dense = &forced;
+  dense_plan(plan);
+  return plan;
+}
+
+const DenseKernel* choose_dense(const GemmProblem& problem, IsaSet isa) noexcept {
+  return find_kernel<DenseKernel>("dense", isa, [&](const DenseKernel& k) { return dense_fits(problem, k); });
+}
+
+const KernelInfo& kernel_of(const GemmPlan& plan) noexcept {
+  return plan.dense ? static_cast<const KernelInfo&>(*plan.dense) : *plan.kernel;
 }
 
 }  // namespace skyline::kernels

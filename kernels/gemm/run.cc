@@ -2,6 +2,7 @@
 
 #include "kernels/base/memory.h"
 #include "kernels/base/parallel.h"
+#include "kernels/gemm/dense_run.h"
 #include "kernels/gemm/drive.h"
 #include "kernels/gemm/gemm.h"
 
@@ -145,10 +146,15 @@ bool foldable(const GemmPlan& plan, const GemmArgs& args) {
 }  // namespace
 
 void gemm_pack_b(const GemmPlan& plan, const GemmWeights& w, std::byte* packed) noexcept {
+  if (plan.dense) {
+    const BSource src = source(plan, w);
+    return dense_pack(*plan.dense, src, 1, 0, plan.problem.k, plan.problem.n, packed);
+  }
   pack_panels(shape_of(plan), source(plan, w), 0, plan.problem.k, 0, 0, plan.panels, packed);
 }
 
 size_t gemm_workspace_bytes(const GemmPlan& plan, int threads) noexcept {
+  if (plan.dense) return dense_workspace_bytes(plan, threads);
   const auto t = static_cast<size_t>(std::max(threads, 1));
   return t * (static_cast<size_t>(plan.a_scratch) + b_scratch(plan));
 }
@@ -157,12 +163,13 @@ void gemm_run(const GemmPlan& plan, const GemmArgs& args, std::byte* workspace, 
   const GemmProblem& p = plan.problem;
   if (p.m == 0 || p.n == 0 || p.batch == 0) return;
   threads = std::max(threads, 1);
+  const bool fold = foldable(plan, args);
+  if (plan.dense) return dense_run(plan, args, fold, workspace, threads);
   const Run run{plan, args};
   const size_t b_bytes = b_scratch(plan);
   std::byte* const a_area = workspace + static_cast<size_t>(threads) * b_bytes;
   const auto a_scratch = [&](int thread) { return a_area + static_cast<int64_t>(thread) * plan.a_scratch; };
 
-  const bool fold = foldable(plan, args);
   const int64_t m = fold ? p.m * p.batch : p.m, batch = fold ? 1 : p.batch;
   const Grid grid = make_grid(*plan.kernel, m, p.n, p.k, threads);
   const double work = static_cast<double>(m) * static_cast<double>(p.n) * static_cast<double>(p.k);

@@ -48,6 +48,7 @@ std::shared_ptr<std::vector<T>> shared(int64_t n) {
 // Each adds the trials of a row of its family.
 using AddTrials = void (*)(const KernelInfo& row, std::vector<Trial>& out);
 void add_gemm_trials(const KernelInfo& row, std::vector<Trial>& out);
+void add_dense_trials(const KernelInfo& row, std::vector<Trial>& out);
 void add_depthwise_trials(const KernelInfo& row, std::vector<Trial>& out);
 void add_eltwise_trials(const KernelInfo& row, std::vector<Trial>& out);
 void add_reduce_trials(const KernelInfo& row, std::vector<Trial>& out);

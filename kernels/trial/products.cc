@@ -2,11 +2,13 @@
 // loop is.
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <string>
 
 #include "kernels/base/memory.h"
 #include "kernels/conv/conv.h"
 #include "kernels/conv/depthwise.h"
+#include "kernels/gemm/dense.h"
 #include "kernels/gemm/gemm.h"
 #include "kernels/trial/parts.h"
 
@@ -36,13 +38,14 @@ struct Product {
   AlignedBuffer packed, work;
   GemmArgs args;
 
-  Product(const GemmProblem& p, const GemmKernel& kernel, std::vector<T> a_values, std::vector<U> b_values)
-      : plan(gemm_plan(p, kernel.needs, &kernel)),
+  Product(GemmPlan the_plan, std::vector<T> a_values, std::vector<U> b_values)
+      : plan(std::move(the_plan)),
         a(std::move(a_values)),
         b(std::move(b_values)),
-        c(static_cast<size_t>(p.m * p.n)),
+        c(static_cast<size_t>(plan.problem.m * plan.problem.n)),
         packed(aligned_alloc_bytes(plan.packed_b_bytes)),
         work(aligned_alloc_bytes(gemm_workspace_bytes(plan, 1))) {
+    const GemmProblem& p = plan.problem;
     gemm_pack_b(plan, {.b = b.data(), .ldb = p.n}, packed.get());
     args = {.a = a.data(), .lda = p.k, .b = packed.get(), .ldb = p.n, .c = c.data(), .ldc = p.n};
   }
@@ -73,8 +76,8 @@ double plain_loop_error(const Product<float, float, float>& p, const std::vector
 
 Trial f32_trial(const GemmKernel& kernel, const Size& s) {
   auto p = std::make_shared<Product<float, float, float>>(
-      GemmProblem{.m = s.m, .n = s.n, .k = s.k, .const_b = true}, kernel, random_floats(s.m * s.k),
-      random_floats(s.k * s.n));
+      gemm_plan({.m = s.m, .n = s.n, .k = s.k, .const_b = true}, kernel.needs, &kernel),
+      random_floats(s.m * s.k), random_floats(s.k * s.n));
   const Work work{2 * products(s), 4.0 * static_cast<double>(s.m * s.k + s.k * s.n + s.m * s.n)};
   Trial t{.kernel = &kernel, .name = text(s), .flops = work.flops, .bytes = work.bytes};
   t.run = [p] { gemm_run(p->plan, p->args, p->work.get(), 1); };
@@ -89,15 +92,27 @@ Trial f32_trial(const GemmKernel& kernel, const Size& s) {
   return t;
 }
 
-Trial integer_trial(const GemmKernel& kernel, const Size& s) {
-  const GemmProblem problem{
-      .m = s.m, .n = s.n, .k = s.k, .const_b = true, .a = DType::u8, .b = DType::i8, .c = DType::i32};
-  auto p = std::make_shared<Product<uint8_t, int8_t, int32_t>>(problem, kernel,
-                                                               random_integers<uint8_t>(s.m * s.k, 0, 255),
-                                                               random_integers<int8_t>(s.k * s.n, -128, 127));
+// u8 or i8 times i8, to i32.
+GemmProblem integers(const Size& s, DType a) {
+  return {.m = s.m,
+          .n = s.n,
+          .k = s.k,
+          .const_b = true,
+          .centered_b = true,
+          .a = a,
+          .b = DType::i8,
+          .c = DType::i32};
+}
+
+template <class T>
+Trial integer_trial(const KernelInfo& row, const GemmPlan& plan, const Size& s) {
+  using Limits = std::numeric_limits<T>;
+  auto p = std::make_shared<Product<T, int8_t, int32_t>>(
+      plan, random_integers<T>(s.m * s.k, Limits::min(), Limits::max()),
+      random_integers<int8_t>(s.k * s.n, -128, 127));
   const auto want = shared(p->reference());
   const Work work{2 * products(s), static_cast<double>(s.m * s.k + s.k * s.n + 4 * s.m * s.n)};
-  return make_trial(kernel, text(s), work, [p] { gemm_run(p->plan, p->args, p->work.get(), 1); },
+  return make_trial(row, text(s), work, [p] { gemm_run(p->plan, p->args, p->work.get(), 1); },
                     {.n = s.m * s.n,
                      .got = [p](int64_t i) { return static_cast<double>(p->c[i]); },
                      .want = element_of(want)});
@@ -157,7 +172,19 @@ void add_gemm_trials(const KernelInfo& row, std::vector<Trial>& out) {
     for (Size& s : sizes) s.n = kernel.max_n;
   }
   for (const Size& s : sizes)
-    out.push_back(kernel.weights == DType::f32 ? f32_trial(kernel, s) : integer_trial(kernel, s));
+    out.push_back(
+        kernel.weights == DType::f32
+            ? f32_trial(kernel, s)
+            : integer_trial<uint8_t>(kernel, gemm_plan(integers(s, DType::u8), kernel.needs, &kernel), s));
+}
+
+void add_dense_trials(const KernelInfo& row, std::vector<Trial>& out) {
+  const auto& kernel = static_cast<const DenseKernel&>(row);
+  for (const Size& s : {Size{512, 512, 512}, Size{128, 768, 768}, Size{3136, 64, 576}}) {
+    const GemmPlan plan = gemm_plan(integers(s, kernel.in), kernel);
+    out.push_back(kernel.in == DType::u8 ? integer_trial<uint8_t>(row, plan, s)
+                                         : integer_trial<int8_t>(row, plan, s));
+  }
 }
 
 void add_depthwise_trials(const KernelInfo& row, std::vector<Trial>& out) {

@@ -11,6 +11,7 @@
 #include "kernels/base/memory.h"
 #include "kernels/conv/depthwise.h"
 #include "kernels/conv/direct.h"
+#include "kernels/gemm/dense.h"
 #include "skyline/status.h"
 #include "tests/kernels/guarded.h"
 
@@ -33,7 +34,7 @@ std::vector<T> fill(int64_t n, uint32_t seed, int lo = -3, int hi = 3) {
 
 std::vector<IsaSet> levels() {
   std::vector<IsaSet> sets;
-  for (const char* level : {"sse2", "avx2", "avx512", "neon"}) {
+  for (const char* level : {"sse2", "avx2", "avx512", "avx512_vnni", "amx", "neon"}) {
     try {
       sets.push_back(isa_level(level));
     } catch (const Error&) {  // this CPU lacks it
@@ -90,9 +91,10 @@ void check(const Case& c) {
       if (!a.refusal(p, isa).empty()) continue;
       const ConvPlan plan = conv_plan(p, isa, {.algorithm = &a});
       const std::string level(isa_level_name(isa));
-      const KernelInfo& kernel = plan.depthwise ? static_cast<const KernelInfo&>(*plan.depthwise)
-                                 : plan.direct  ? static_cast<const KernelInfo&>(*plan.direct)
-                                                : *plan.kernel;
+      const KernelInfo& kernel = plan.depthwise    ? static_cast<const KernelInfo&>(*plan.depthwise)
+                                 : plan.direct     ? static_cast<const KernelInfo&>(*plan.direct)
+                                 : plan.gemm.dense ? static_cast<const KernelInfo&>(*plan.gemm.dense)
+                                                   : *plan.kernel;
       CAPTURE(level);
       CAPTURE(a.name);
       CAPTURE(p.ic);
@@ -102,7 +104,13 @@ void check(const Case& c) {
       CAPTURE(p.kernel[1]);
       CAPTURE(p.kernel[2]);
       CAPTURE(p.stride[2]);
-      REQUIRE(kernel.name.find(level) != std::string_view::npos);
+      // Levels above AVX-512 have dense kernels only.
+      if (level == "amx" || level == "avx512_vnni") {
+        if (kernel.op != "dense") continue;
+        REQUIRE(kernel.name.find(level == "amx" ? "amx" : "avx512vnni") != std::string_view::npos);
+      } else {
+        REQUIRE(kernel.name.find(level) != std::string_view::npos);
+      }
       if (a.method == ConvMethod::winograd) {
         REQUIRE(near(run(c, plan), want));
       } else {
@@ -336,41 +344,65 @@ TEST_CASE("conv: the same bits for any number of threads") {
   }
 }
 
-TEST_CASE("int8 conv: exact with zero points on every method, padding reads as the zero point") {
-  int variant = 0;
+namespace {
+// One shape in all types. centered: the weights' zero point is the one that dense kernels take.
+void check_bytes(ConvProblem p, bool centered, int variant) {
+  p.centered_b = centered;
   for (DType ta : {DType::u8, DType::i8}) {
     for (DType tb : {DType::u8, DType::i8}) {
       for (DType tc : {DType::i32, DType::u8, DType::i8, DType::f32}) {
-        for (int shape = 0; shape < 5; ++shape) {
-          ConvProblem p =
-              image(shape == 0 ? 9 : 6, 6, 6, 7, shape == 0 ? 1 : 3, 1 + shape % 2, shape == 0 ? 0 : 1);
-          if (shape == 0) p.stride = {1, 1, 1};
-          if (shape == 2) p.groups = 6;
-          if (shape == 3) p.groups = 2;
-          if (shape == 4) p.transposed = true;
-          p.a = ta;
-          p.b = tb;
-          p.c = tc;
-          const int a0 = ta == DType::u8 ? 0 : -128, b0 = tb == DType::u8 ? 0 : -128;
-          const auto x = fill<uint8_t>(p.n * p.in_pixels() * p.ic, 7, a0, a0 + 255);
-          const auto w = fill<uint8_t>(p.ic * p.oc / p.groups * p.taps(), 8, b0, b0 + 255);
-          const auto zeros = fill<uint8_t>(p.oc, 9, b0, b0 + 255);
-          const auto bias = fill<int32_t>(p.oc, 10, -500, 500);
-          std::vector<float> scale = fill<float>(p.oc, 11, 1, 9);
-          for (float& s : scale) s *= 0.000713f;
-          Case c{p,
-                 {.x = x.data()},
-                 {.w = w.data(), .zero_point = zeros.data(), .zero_point_per_oc = true},
-                 1 + variant % 3};
-          c.args.x_zero = ta == DType::u8 ? 117 : -9;
-          c.args.epilogue = {.bias_i32 = bias.data(), .scale_n = scale.data(), .zero_point = 7};
-          if (variant % 4 == 3) c.args.epilogue.act.fn = Act::relu;
-          ++variant;
-          check(c);
-        }
+        p.a = ta;
+        p.b = tb;
+        p.c = tc;
+        const int64_t ldx = p.ic + (variant % 5 == 4 ? 3 : 0), ldy = p.oc + (variant % 3 == 2 ? 5 : 0);
+        const int a0 = ta == DType::u8 ? 0 : -128, b0 = tb == DType::u8 ? 0 : -128;
+        const auto x = fill<uint8_t>(p.n * p.in_pixels() * ldx, 7, a0, a0 + 255);
+        const auto w = fill<uint8_t>(p.ic * p.oc / p.groups * p.taps(), 8, b0, b0 + 255);
+        auto zeros = fill<uint8_t>(p.oc, 9, b0, b0 + 255);
+        if (centered) std::fill(zeros.begin(), zeros.end(), static_cast<uint8_t>(tb == DType::u8 ? 128 : 0));
+        const auto bias = fill<int32_t>(p.oc, 10, -500, 500);
+        std::vector<float> scale = fill<float>(p.oc, 11, 1, 9);
+        for (float& s : scale) s *= 0.000713f;
+        Case c{p,
+               {.x = x.data(), .ldx = ldx, .ldy = ldy},
+               {.w = w.data(), .zero_point = zeros.data(), .zero_point_per_oc = true},
+               1 + variant % 3};
+        c.args.x_zero = ta == DType::u8 ? 117 : -9;
+        c.args.epilogue = {.bias_i32 = bias.data(), .scale_n = scale.data(), .zero_point = 7};
+        if (variant % 4 == 3) c.args.epilogue.act.fn = Act::relu;
+        ++variant;
+        check(c);
       }
     }
   }
+}
+}  // namespace
+
+TEST_CASE("int8 conv: exact with zero points on every method, padding reads as the zero point") {
+  for (int shape = 0; shape < 5; ++shape) {
+    ConvProblem p = image(shape == 0 ? 9 : 6, 6, 6, 7, shape == 0 ? 1 : 3, 1 + shape % 2, shape == 0 ? 0 : 1);
+    if (shape == 0) p.stride = {1, 1, 1};
+    if (shape == 2) p.groups = 6;
+    if (shape == 3) p.groups = 2;
+    if (shape == 4) p.transposed = true;
+    check_bytes(p, false, shape);
+    check_bytes(p, true, shape + 1);
+  }
+}
+
+TEST_CASE("int8 conv: patches of all strides, dilations and channel counts") {
+  check_bytes(image(64, 40, 5, 9, 1, 1, 0), true, 0);
+  check_bytes(image(20, 17, 7, 8, 1, 2, 0), true, 1);
+  check_bytes(image(3, 33, 9, 11, 5, 2, 2), true, 2);
+  check_bytes(image(16, 8, 6, 6, 3, 1, 1), true, 3);
+  check_bytes(image(70, 4, 6, 5, 3, 1, 0), true, 4);
+  ConvProblem p = image(5, 6, 8, 9, 3, 1, 2);
+  p.dilation = {1, 2, 2};
+  check_bytes(p, true, 5);
+  p = image(4, 5, 3, 4, 2, 1, 1);
+  p.in[0] = 3;
+  p.kernel[0] = 2;
+  check_bytes(p, true, 6);
 }
 
 TEST_CASE("conv: the method chosen, and why others refuse") {

@@ -1,0 +1,130 @@
+// Convolution of 8-bit integers on dense kernels: the patches of some output pixels are copied side by side,
+// as rows of a product that stay in L2 while the weights pass. Pixels in the padding are the zero point.
+#include <algorithm>
+#include <cstring>
+
+#include "kernels/base/parallel.h"
+#include "kernels/conv/run.h"
+#include "kernels/gemm/dense_run.h"
+
+namespace skyline::kernels {
+namespace {
+
+// memcpy without the call where that would take longer than the copy.
+inline void copy_bytes(std::byte* to, const std::byte* from, int64_t n) {
+  if (n > 64) {
+    std::memcpy(to, from, static_cast<size_t>(n));
+  } else if (n >= 16) {
+    for (int64_t i = 0; i + 16 <= n; i += 16) std::memcpy(to + i, from + i, 16);
+    std::memcpy(to + n - 16, from + n - 16, 16);
+  } else if (n >= 4) {
+    for (int64_t i = 0; i + 4 <= n; i += 4) std::memcpy(to + i, from + i, 4);
+    std::memcpy(to + n - 4, from + n - 4, 4);
+  } else {
+    for (int64_t i = 0; i < n; ++i) to[i] = from[i];
+  }
+}
+
+struct Patches {
+  const ConvRun& run;
+  const AxisPhase &z, &y, &x;
+  int64_t steps, stride;  // of a row: of the kernel, in bytes
+  bool side_by_side;      // the pixels that a line of the kernel meets
+
+  explicit Patches(const ConvRun& run)
+      : run(run), z(run.plan.axes[0][0]), y(run.plan.axes[1][0]), x(run.plan.axes[2][0]) {
+    const ConvProblem& p = run.plan.problem;
+    steps = run.plan.gemm.dense->steps(p.taps() * p.ic);
+    stride = dense_stride(steps);
+    side_by_side = p.dilation[2] == 1 && run.args.ldx == p.ic;
+  }
+
+  // Output pixels [begin, end) of all images.
+  void copy(int64_t begin, int64_t end, std::byte* to) const {
+    const ConvProblem& p = run.plan.problem;
+    const auto pixels = static_cast<int64_t>(p.out_pixels());
+    for (int64_t row = begin; row < end; ++row, to += stride) {
+      const int64_t image = row / pixels, at = row % pixels;
+      const auto* from = static_cast<const std::byte*>(run.args.x) + image * p.in_pixels() * run.args.ldx;
+      std::byte* const last = patch(from, at % x.count, at / x.count % y.count, at / x.count / y.count, to);
+      if (p.a == DType::i8 && run.plan.gemm.dense->in == DType::u8) {
+        for (std::byte* b = to; b < last; ++b) *b ^= std::byte{0x80};
+      }
+      std::memset(last, 0, static_cast<size_t>(to + stride - last));
+    }
+  }
+
+  // Returns the end of what was written.
+  std::byte* patch(const std::byte* image, int64_t ox, int64_t oy, int64_t oz, std::byte* to) const {
+    const ConvProblem& p = run.plan.problem;
+    const int64_t nz = p.kernel[0], ny = p.kernel[1], nx = p.kernel[2], line_bytes = nx * p.ic;
+    const int32_t *in_z = z.input.data() + oz * nz, *in_y = y.input.data() + oy * ny,
+                  *in_x = x.input.data() + ox * nx;
+    const bool whole = in_x[0] >= 0 && in_x[nx - 1] >= 0;
+    for (int64_t kz = 0; kz < nz; ++kz) {
+      for (int64_t ky = 0; ky < ny; ++ky, to += line_bytes) {
+        if ((in_z[kz] | in_y[ky]) < 0) {
+          std::memset(to, run.args.x_zero, static_cast<size_t>(line_bytes));
+          continue;
+        }
+        const std::byte* line = image + (int64_t{in_z[kz]} + in_y[ky]) * run.args.ldx;
+        if (whole && side_by_side) {
+          copy_bytes(to, line + in_x[0] * run.args.ldx, line_bytes);
+        } else {
+          for (int64_t kx = 0; kx < nx; ++kx) pixel(line, in_x[kx], to + kx * p.ic);
+        }
+      }
+    }
+    return to;
+  }
+
+  void pixel(const std::byte* line, int64_t at, std::byte* to) const {
+    const int64_t ic = run.plan.problem.ic;
+    if (at < 0) {
+      std::memset(to, run.args.x_zero, static_cast<size_t>(ic));
+    } else {
+      copy_bytes(to, line + at * run.args.ldx, ic);
+    }
+  }
+};
+
+}  // namespace
+
+size_t patches_scratch(const ConvPlan& plan) noexcept {
+  const DenseKernel& kernel = *plan.gemm.dense;
+  const int64_t steps = kernel.steps(plan.problem.taps() * plan.problem.ic);
+  return align_up(static_cast<size_t>(dense_chunk(kernel, steps) * dense_stride(steps)));
+}
+
+void run_patches(const ConvRun& run) noexcept {
+  const ConvProblem& p = run.plan.problem;
+  const DenseKernel& kernel = *run.plan.gemm.dense;
+  const int64_t k = p.taps() * p.ic, m = p.n * p.out_pixels();
+  const auto c_size = static_cast<int64_t>(size_of(p.c));
+  const Patches patches(run);
+  DenseProduct g{&kernel, kernel.shape(p.oc, k), run.args.w};
+  g.c = static_cast<std::byte*>(run.args.y);
+  g.c_stride = run.args.ldy * c_size;
+  g.out = p.c;
+  g.epilogue = run.args.epilogue;
+  if (const int32_t zero = dense_zero(kernel, p.a, run.args.x_zero)) {
+    auto* bias = reinterpret_cast<int32_t*>(run.image);
+    dense_bias(g.epilogue.bias_i32, kernel.column_sums(run.args.w, p.oc, k), zero, p.oc, bias);
+    g.epilogue.bias_i32 = bias;
+  }
+  const Grid grid = dense_grid(kernel, m, p.oc, k, run.threads);
+  const int64_t chunk = dense_chunk(kernel, patches.steps);
+  parallel_for(run.threads, grid.blocks(), 1, [&](int64_t begin, int64_t end) {
+    std::byte* const scratch = run.scratch();
+    for (int64_t i = begin; i < end; ++i) {
+      const Block b = grid.block(i);
+      for (int64_t row = b.m0; row < b.m1; row += chunk) {
+        const int64_t last = std::min(b.m1, row + chunk);
+        patches.copy(row, last, scratch);
+        dense_block(g, scratch, patches.stride, row, last, b.p0, b.p1);
+      }
+    }
+  });
+}
+
+}  // namespace skyline::kernels

@@ -1,0 +1,111 @@
+#include "kernels/gemm/dense.h"
+
+#include <cstring>
+
+#include "kernels/gemm/drive.h"
+
+namespace skyline::kernels {
+namespace {
+
+template <class T>
+void pack_panel(const BSource& src, int64_t runs, int64_t run_stride, int64_t k, int64_t n, int64_t width,
+                int8_t* to, int32_t* sums) {
+  constexpr int kShift = std::is_signed_v<T> ? 0 : 128;
+  auto* b = static_cast<const T*>(src.b);
+  for (int64_t j = 0; j < n; ++j) {
+    int32_t sum = 0;
+    int64_t at = 0;  // in the column
+    for (int64_t r = 0; r < runs; ++r) {
+      const T* p = b + r * run_stride + j * src.n_stride;
+      for (int64_t kk = 0; kk < k; ++kk, ++at) {
+        const int value = p[kk * src.k_stride] - kShift;
+        to[(at / 4 * width + j) * 4 + at % 4] = static_cast<int8_t>(value);
+        sum += value;
+      }
+    }
+    sums[j] = sum;
+  }
+}
+
+}  // namespace
+
+void dense_pack(const DenseKernel& kernel, const BSource& src, int64_t runs, int64_t run_stride, int64_t k,
+                int64_t n, std::byte* to) noexcept {
+  const PanelShape shape = kernel.shape(n, runs * k);
+  auto* sums = const_cast<int32_t*>(kernel.column_sums(to, n, runs * k));
+  std::memset(to, 0, static_cast<size_t>(shape.bytes()));
+  const auto size = static_cast<int64_t>(size_of(src.type));
+  for (int64_t p = 0; p < shape.panels(); ++p) {
+    const int64_t col = p * shape.nr, columns = std::min<int64_t>(shape.nr, n - col);
+    BSource from = src;
+    from.b = static_cast<const std::byte*>(src.b) + col * src.n_stride * size;
+    auto* panel = reinterpret_cast<int8_t*>(to + shape.offset(p));
+    if (src.type == DType::u8) {
+      pack_panel<uint8_t>(from, runs, run_stride, k, columns, shape.columns(p), panel, sums + col);
+    } else {
+      pack_panel<int8_t>(from, runs, run_stride, k, columns, shape.columns(p), panel, sums + col);
+    }
+  }
+}
+
+void dense_rows(const DenseKernel& kernel, DType type, const std::byte* a, int64_t m, int64_t k,
+                int64_t m_stride, int64_t k_stride, std::byte* dst, int64_t dst_stride) noexcept {
+  const bool shift = type == DType::i8 && kernel.in == DType::u8;
+  const auto flip = static_cast<uint8_t>(shift ? 0x80 : 0);  // adding 128 modulo 256
+  for (int64_t i = 0; i < m; ++i, a += m_stride, dst += dst_stride) {
+    auto* to = reinterpret_cast<uint8_t*>(dst);
+    auto* from = reinterpret_cast<const uint8_t*>(a);
+    if (k_stride != 1) {
+      for (int64_t kk = 0; kk < k; ++kk) to[kk] = from[kk * k_stride] ^ flip;
+    } else if (shift) {
+      for (int64_t kk = 0; kk < k; ++kk) to[kk] = from[kk] ^ 0x80;
+    } else {
+      std::memcpy(to, from, static_cast<size_t>(k));
+    }
+    std::memset(to + k, 0, static_cast<size_t>(dst_stride - k));
+  }
+}
+
+void dense_bias(const int32_t* bias, const int32_t* column_sums, int32_t a_zero, int64_t n,
+                int32_t* to) noexcept {
+  // Wraps like the sums themselves do.
+  const auto zero = static_cast<uint32_t>(a_zero);
+  for (int64_t j = 0; j < n; ++j) {
+    const uint32_t start = bias ? static_cast<uint32_t>(bias[j]) : 0;
+    to[j] = static_cast<int32_t>(start - zero * static_cast<uint32_t>(column_sums[j]));
+  }
+}
+
+void dense_block(const DenseProduct& g, const std::byte* a, int64_t a_stride, int64_t m0, int64_t m1,
+                 int64_t p0, int64_t p1) noexcept {
+  const DenseKernel& kernel = *g.kernel;
+  const auto out_size = static_cast<int64_t>(size_of(g.out));
+  // Panels that share L2 with a block of A; a tile's rows stay in L1 while they pass.
+  const int64_t panel = std::max<int64_t>(1, g.shape.steps * kernel.nr * 4);
+  const int64_t group = std::max<int64_t>(1, l2_bytes() / 2 / panel);
+  if (kernel.enter) kernel.enter();
+  DenseTile t;
+  t.steps = g.shape.steps;
+  t.a_stride = a_stride;
+  t.c_stride = g.c_stride;
+  t.out = g.out;
+  for (int64_t q0 = p0; q0 < p1; q0 += group) {
+    const int64_t q1 = std::min(p1, q0 + group);
+    for (int64_t row = m0; row < m1; row += kernel.mr) {
+      t.m = std::min<int64_t>(kernel.mr, m1 - row);
+      t.a = a + (row - m0) * a_stride;
+      for (int64_t p = q0; p < q1; ++p) {
+        const int64_t col = p * g.shape.nr;
+        t.n = std::min<int64_t>(g.shape.nr, g.shape.n - col);
+        t.b = g.b + g.shape.offset(p);
+        t.b_stride = g.shape.stride(p);
+        t.epilogue = moved(g.epilogue, row, col);
+        t.c = g.c + row * g.c_stride + col * out_size;
+        kernel.run(t);
+      }
+    }
+  }
+  if (kernel.leave) kernel.leave();
+}
+
+}  // namespace skyline::kernels

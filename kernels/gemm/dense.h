@@ -1,0 +1,104 @@
+#pragma once
+// Products of 8-bit integers on dot-product and tile instructions, which take four values of K at once and
+// rows of A that lie evenly spaced: the micro-kernel's contract and the loops around it.
+//
+//   for s in 0..steps, for r in 0..4:  C[i][j] += A[i][4*s + r] * B[s][j][r]
+//
+// Sums are exact in 32 bits. B is i8, packed as pack.h says, then n sums of its columns; where it was u8, 128
+// is taken off. So a product with zero points a_zero and b_zero is sum - a_zero * column_sum, if b_zero is 0
+// (i8) or 128 (u8): GemmProblem::centered_b says so. A is read as stored where its type and stride suit, else
+// it is copied: i8 becomes u8 by adding 128, and so does its zero point.
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+
+#include "kernels/base/memory.h"
+#include "kernels/gemm/epilogue.h"
+#include "kernels/gemm/pack.h"
+#include "skyline/kernel.h"
+
+namespace skyline::kernels {
+
+// One tile of C, m x n with 1 <= m <= mr and 1 <= n <= nr.
+struct DenseTile {
+  const std::byte* a = nullptr;
+  int64_t a_stride = 0;  // bytes between rows; rows are readable up to a multiple of row_block
+  const std::byte* b = nullptr;
+  int64_t b_stride = 0;  // bytes between steps of the panel
+  int64_t steps = 0;     // a multiple of step_block
+  void* c = nullptr;
+  int64_t c_stride = 0;  // bytes
+  int64_t m = 0, n = 0;
+  DType out = DType::i32;  // i32, f32, u8 or i8
+  Epilogue epilogue;       // its pointers moved to this tile's first row and column
+};
+
+struct DenseKernel : KernelInfo {
+  void (*run)(const DenseTile&) noexcept;
+  int mr, nr, lanes;
+  int row_block = 1, step_block = 1;  // 16 and 16 for AMX tiles
+  int rate = 1;                       // multiply-adds per cycle, relative to f32 at the same vector length
+  // Called by a thread before and after a run of tiles, where given: tile configuration.
+  void (*enter)() noexcept = nullptr;
+  void (*leave)() noexcept = nullptr;
+
+  // Rows of A in bytes, and B's panels, for sums of k values.
+  int64_t steps(int64_t k) const { return ((k + 3) / 4 + step_block - 1) / step_block * step_block; }
+  PanelShape shape(int64_t n, int64_t k) const { return {n, steps(k), nr, lanes, 4}; }
+  size_t packed_bytes(int64_t n, int64_t k) const {
+    return align_up(static_cast<size_t>(shape(n, k).bytes())) + align_up(static_cast<size_t>(n * 4));
+  }
+  const int32_t* column_sums(const std::byte* packed, int64_t n, int64_t k) const {
+    return reinterpret_cast<const int32_t*>(packed + align_up(static_cast<size_t>(shape(n, k).bytes())));
+  }
+};
+
+#if defined(__x86_64__)
+extern const DenseKernel dense_u8_amx, dense_i8_amx, dense_u8_avx512vnni;
+#endif
+
+// Packs B, element (kk, j) at src.b[kk * k_stride + j * n_stride], and sums its columns; the zero point of
+// src is not used. K may be taken from several runs (the taps of a convolution): kk-th value of run r at
+// src.b + r * run_stride. to: kernel.packed_bytes(n, runs * k).
+void dense_pack(const DenseKernel& kernel, const BSource& src, int64_t runs, int64_t run_stride, int64_t k,
+                int64_t n, std::byte* to) noexcept;
+
+// Copies rows of k bytes for the kernel: 128 added to i8 where the kernel takes u8, zeros up to dst_stride.
+void dense_rows(const DenseKernel& kernel, DType type, const std::byte* a, int64_t m, int64_t k,
+                int64_t m_stride, int64_t k_stride, std::byte* dst, int64_t dst_stride) noexcept;
+
+// Bytes between rows of a copy: rows a multiple of 512 apart would share cache sets.
+inline int64_t dense_stride(int64_t steps) {
+  const int64_t bytes = steps * 4;
+  return bytes % 512 == 0 ? bytes + static_cast<int64_t>(kAlignment) : bytes;
+}
+// Rows copied at a time, a multiple of kernel.mr: about 256 KB, an eighth of the L2 of the Xeon (model 143)
+// that this was tuned on, beside panels of B.
+inline int64_t dense_chunk(const DenseKernel& kernel, int64_t steps) {
+  return std::max<int64_t>(1, (256 << 10) / dense_stride(steps) / kernel.mr) * kernel.mr;
+}
+
+// The zero point of A as the kernel sees it.
+inline int32_t dense_zero(const DenseKernel& kernel, DType a, int32_t zero) {
+  return a == DType::i8 && kernel.in == DType::u8 ? zero + 128 : zero;
+}
+// bias[j] - a_zero * column_sum[j]; bias may be null.
+void dense_bias(const int32_t* bias, const int32_t* column_sums, int32_t a_zero, int64_t n,
+                int32_t* to) noexcept;
+
+// A product as the loops see it.
+struct DenseProduct {
+  const DenseKernel* kernel = nullptr;
+  PanelShape shape;
+  const std::byte* b = nullptr;
+  std::byte* c = nullptr;
+  int64_t c_stride = 0;  // bytes
+  DType out = DType::i32;
+  Epilogue epilogue;
+};
+
+// Rows [m0, m1) by panels [p0, p1). a: row m0, `readable` rows of a_stride bytes from there on.
+void dense_block(const DenseProduct& g, const std::byte* a, int64_t a_stride, int64_t m0, int64_t m1,
+                 int64_t p0, int64_t p1) noexcept;
+
+}  // namespace skyline::kernels

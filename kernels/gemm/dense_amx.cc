@@ -1,0 +1,91 @@
+// 8-bit products on AMX tiles: two by two tiles of 16x16 sums, 64 values of K at a time. The contract is in
+// dense.h; the layout of a tile of B (rows of 4 values of K by 16 columns) is that of a packed panel.
+#include "kernels/gemm/dense_finish.h"
+
+namespace skyline::kernels {
+namespace {
+
+constexpr int kTile = 16;
+
+struct alignas(64) TileConfig {
+  uint8_t palette = 1, start_row = 0, reserved[14] = {};
+  uint16_t bytes_per_row[16] = {64, 64, 64, 64, 64, 64, 64, 64};
+  uint8_t rows[16] = {16, 16, 16, 16, 16, 16, 16, 16};
+};
+constexpr TileConfig kConfig;
+
+void enter() noexcept {
+  _tile_loadconfig(&kConfig);
+}
+void leave() noexcept {
+  _tile_release();
+}
+
+// Tiles 0 to 3 hold the sums, 4 and 5 rows of A, 6 and 7 columns of B. kDown, kAcross: 1 or 2.
+template <bool kSigned, int kDown, int kAcross>
+void tile(const DenseTile& t) noexcept {
+  alignas(64) int32_t sums[2 * kTile][2 * kTile];
+  _tile_zero(0);
+  if constexpr (kAcross == 2) _tile_zero(1);
+  if constexpr (kDown == 2) _tile_zero(2);
+  if constexpr (kDown == 2 && kAcross == 2) _tile_zero(3);
+  const std::byte *a = t.a, *b = t.b;
+  const int64_t lower = kTile * t.a_stride, next = kTile * t.b_stride;
+  for (int64_t s = 0; s < t.steps; s += kTile, a += 64, b += next) {
+    _tile_loadd(6, b, t.b_stride);
+    _tile_loadd(4, a, t.a_stride);
+    if constexpr (kAcross == 2) _tile_loadd(7, b + 64, t.b_stride);
+    if constexpr (kDown == 2) _tile_loadd(5, a + lower, t.a_stride);
+    if constexpr (kSigned) {
+      _tile_dpbssd(0, 4, 6);
+      if constexpr (kAcross == 2) _tile_dpbssd(1, 4, 7);
+      if constexpr (kDown == 2) _tile_dpbssd(2, 5, 6);
+      if constexpr (kDown == 2 && kAcross == 2) _tile_dpbssd(3, 5, 7);
+    } else {
+      _tile_dpbusd(0, 4, 6);
+      if constexpr (kAcross == 2) _tile_dpbusd(1, 4, 7);
+      if constexpr (kDown == 2) _tile_dpbusd(2, 5, 6);
+      if constexpr (kDown == 2 && kAcross == 2) _tile_dpbusd(3, 5, 7);
+    }
+  }
+  _tile_stored(0, sums[0], sizeof sums[0]);
+  if constexpr (kAcross == 2) _tile_stored(1, sums[0] + kTile, sizeof sums[0]);
+  if constexpr (kDown == 2) _tile_stored(2, sums[kTile], sizeof sums[0]);
+  if constexpr (kDown == 2 && kAcross == 2) _tile_stored(3, sums[kTile] + kTile, sizeof sums[0]);
+  finish_sums(t, sums[0], 2 * kTile);
+}
+
+template <bool kSigned>
+void run(const DenseTile& t) noexcept {
+  if (t.m > kTile) {
+    t.n > kTile ? tile<kSigned, 2, 2>(t) : tile<kSigned, 2, 1>(t);
+  } else {
+    t.n > kTile ? tile<kSigned, 1, 2>(t) : tile<kSigned, 1, 1>(t);
+  }
+}
+
+constexpr DenseKernel row(std::string_view name, DType in, void (*run)(const DenseTile&) noexcept) {
+  return {{.name = name,
+           .op = "dense",
+           .needs = kIsaAvx512 | kIsaAmxInt8,
+           .in = in,
+           .weights = DType::i8,
+           .acc = DType::i32,
+           .out = DType::undefined},
+          run,
+          2 * kTile,
+          2 * kTile,
+          kLanes,
+          kTile,
+          kTile,
+          16,
+          enter,
+          leave};
+}
+
+}  // namespace
+
+constinit const DenseKernel SKYLINE_TAGGED(dense_u8) = row("dense_u8_amx_32x32", DType::u8, run<false>);
+constinit const DenseKernel SKYLINE_TAGGED(dense_i8) = row("dense_i8_amx_32x32", DType::i8, run<true>);
+
+}  // namespace skyline::kernels
