@@ -2,6 +2,7 @@
 // family's header, and name it here, before the rows of the same op that it beats.
 #include "kernels/attention/attention.h"
 #include "kernels/conv/depthwise.h"
+#include "kernels/conv/depthwise_bytes.h"
 #include "kernels/conv/direct.h"
 #include "kernels/conv/winograd.h"
 #include "kernels/eltwise/eltwise.h"
@@ -38,6 +39,7 @@ constexpr const KernelInfo* kAll[] = {
     &gemm_i16_avx2,
     &gemm_i16_sse2,
     // depthwise: kernels/conv
+    &depthwise_bytes_avx512vnni,
     &depthwise_f32_avx512,
     &depthwise_f32_avx2,
     &depthwise_f32_sse2,

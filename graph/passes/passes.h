@@ -18,6 +18,7 @@ namespace passes {
 // Constants.
 extern const Pass kFoldConstants;   // what depends on constants and static shapes only
 extern const Pass kFoldDequantize;  // the same for DequantizeLinear, which precision passes want to see
+extern const Pass kFuseQuantized;   // between DequantizeLinear and QuantizeLinear -> on integers
 extern const Pass kInlineIf;        // If with a constant condition -> its branch
 // Cleaning.
 extern const Pass kRemoveIdentity;  // nodes that return their input

@@ -28,7 +28,9 @@ const std::array kPortable = {
 
 const std::array kTarget = {
     // Before the layout pass moves transposes about.
-    kRecogniseAttention, kPlaceAttention, kFoldDequantize, kLayoutNhwc,
+    kRecogniseAttention, kPlaceAttention,
+    // Folding would hide the integers of weights.
+    kFuseQuantized, kFoldDequantize, kLayoutNhwc,
     // The moves that the layout has brought meet and cancel.
     kMergeTransposes, kMergeReshapes, kSinkTransposes,
     // What is left of that.

@@ -55,13 +55,14 @@ struct AxisPhase {
 };
 
 enum class ConvMethod : uint8_t {
-  gemm,       // 1x1, stride 1: a matrix product as it stands
-  depthwise,  // one input and one output channel per group
-  winograd,   // 3x3 by a quarter of the products; worth it for many channels
-  patches,    // 8-bit integers: patches are copied side by side, rows of a product on a dense kernel
-  direct,     // lines of input, copied where there is padding: tiles need one address
-  gather,     // few input channels: whole lines of the kernel are read in place, or copied at the edges
-  indirect,   // the micro-kernel reads pixels in place, through pointers
+  gemm,             // 1x1, stride 1: a matrix product as it stands
+  depthwise_bytes,  // the same of 8-bit integers, four taps at a time
+  depthwise,        // one input and one output channel per group
+  winograd,         // 3x3 by a quarter of the products; worth it for many channels
+  patches,          // 8-bit integers: patches are copied side by side, rows of a product on a dense kernel
+  direct,           // lines of input, copied where there is padding: tiles need one address
+  gather,           // few input channels: whole lines of the kernel are read in place, or copied at the edges
+  indirect,         // the micro-kernel reads pixels in place, through pointers
 };
 struct ConvAlgorithm {
   std::string_view name;
@@ -74,6 +75,7 @@ struct ConvAlgorithm {
 // The best first; the last takes every problem.
 std::span<const ConvAlgorithm> conv_algorithms() noexcept;
 
+struct DepthwiseBytesKernel;
 struct DepthwiseKernel;
 struct DirectKernel;
 struct WinogradKernel;
@@ -85,7 +87,8 @@ struct ConvPlan {
   const DirectKernel* direct = nullptr;        // direct, and winograd's products
   const WinogradKernel* winograd = nullptr;    // winograd only
   const DepthwiseKernel* depthwise = nullptr;  // depthwise only
-  GemmPlan gemm;                               // gemm; of patches only .dense
+  const DepthwiseBytesKernel* depthwise_bytes = nullptr;
+  GemmPlan gemm;  // gemm; of patches only .dense
   std::array<std::vector<AxisPhase>, 3> axes;
   int64_t tap_steps = 0;              // steps of the micro-kernel per tap
   std::vector<size_t> packed_offset;  // of each phase's weights, see pack.cc

@@ -107,6 +107,8 @@ void conv_pack(const ConvPlan& plan, const ConvWeights& w, std::byte* packed) no
     const BSource src{.b = w.w, .type = p.b, .k_stride = p.taps(), .n_stride = p.ic * p.taps()};
     return dense_pack(*plan.gemm.dense, src, p.taps(), 1, p.ic, p.oc, packed);
   }
+  if (plan.algorithm->method == ConvMethod::depthwise_bytes)
+    return pack_depthwise_bytes(plan.problem, w.w, packed);
   if (plan.algorithm->method == ConvMethod::depthwise) return pack_depthwise(plan.problem, w, packed);
   if (plan.algorithm->method == ConvMethod::winograd)
     return pack_winograd(plan, static_cast<const float*>(w.w), packed);

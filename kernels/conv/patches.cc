@@ -39,18 +39,34 @@ struct Patches {
     side_by_side = p.dilation[2] == 1 && run.args.ldx == p.ic;
   }
 
+  // Rows past what a patch fills: written once, never touched again.
+  void clear(std::byte* to, int64_t rows) const {
+    const ConvProblem& p = run.plan.problem;
+    const int64_t filled = p.taps() * p.ic;
+    if (filled == stride) return;
+    for (int64_t i = 0; i < rows; ++i)
+      std::memset(to + i * stride + filled, 0, static_cast<size_t>(stride - filled));
+  }
+
   // Output pixels [begin, end) of all images.
   void copy(int64_t begin, int64_t end, std::byte* to) const {
     const ConvProblem& p = run.plan.problem;
-    const auto pixels = static_cast<int64_t>(p.out_pixels());
+    const bool flip = p.a == DType::i8 && run.plan.gemm.dense->in == DType::u8;
+    const int64_t image_bytes = p.in_pixels() * run.args.ldx;
+    int64_t ox = begin % x.count, oy = begin / x.count % y.count, oz = begin / x.count / y.count % z.count;
+    auto* image = static_cast<const std::byte*>(run.args.x) + begin / p.out_pixels() * image_bytes;
     for (int64_t row = begin; row < end; ++row, to += stride) {
-      const int64_t image = row / pixels, at = row % pixels;
-      const auto* from = static_cast<const std::byte*>(run.args.x) + image * p.in_pixels() * run.args.ldx;
-      std::byte* const last = patch(from, at % x.count, at / x.count % y.count, at / x.count / y.count, to);
-      if (p.a == DType::i8 && run.plan.gemm.dense->in == DType::u8) {
+      std::byte* const last = patch(image, ox, oy, oz, to);
+      if (flip) {
         for (std::byte* b = to; b < last; ++b) *b ^= std::byte{0x80};
       }
-      std::memset(last, 0, static_cast<size_t>(to + stride - last));
+      if (++ox < x.count) continue;
+      ox = 0;
+      if (++oy < y.count) continue;
+      oy = 0;
+      if (++oz < z.count) continue;
+      oz = 0;
+      image += image_bytes;
     }
   }
 
@@ -116,6 +132,7 @@ void run_patches(const ConvRun& run) noexcept {
   const int64_t chunk = dense_chunk(kernel, patches.steps);
   parallel_for(run.threads, grid.blocks(), 1, [&](int64_t begin, int64_t end) {
     std::byte* const scratch = run.scratch();
+    patches.clear(scratch, std::min(chunk, m));
     for (int64_t i = begin; i < end; ++i) {
       const Block b = grid.block(i);
       for (int64_t row = b.m0; row < b.m1; row += chunk) {

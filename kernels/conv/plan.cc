@@ -5,6 +5,7 @@
 #include "kernels/base/memory.h"
 #include "kernels/conv/conv.h"
 #include "kernels/conv/depthwise.h"
+#include "kernels/conv/depthwise_bytes.h"
 #include "kernels/conv/direct.h"
 #include "kernels/conv/run.h"
 #include "kernels/conv/winograd.h"
@@ -28,6 +29,22 @@ std::string_view refusal_gemm(const ConvProblem& p, IsaSet) noexcept {
     if (p.stride[i] != 1) return "stride is not 1";
     if (p.pad_begin[i] != 0 || p.pad_end[i] != 0) return "has padding";
   }
+  return kFits;
+}
+
+bool is_byte(DType t) {
+  return t == DType::u8 || t == DType::i8;
+}
+
+std::string_view refusal_depthwise_bytes(const ConvProblem& p, IsaSet isa) noexcept {
+  if (p.transposed) return "is transposed";
+  if (p.planar) return kPlanar;
+  if (p.groups != p.ic || p.groups != p.oc || p.groups == 1)
+    return "not one input and one output channel per group";
+  if (!is_byte(p.a) || !is_byte(p.b) || !is_byte(p.c)) return "is not of bytes";
+  if (!p.centered_b) return "weights have a zero point";
+  if (p.taps() > kMaxByteTaps) return "kernel of more than 64 taps";
+  if (!find_kernel<DepthwiseBytesKernel>("depthwise_bytes", isa)) return "no kernel for this ISA";
   return kFits;
 }
 
@@ -111,6 +128,7 @@ std::string_view refusal_indirect(const ConvProblem& p, IsaSet) noexcept {
 
 constexpr ConvAlgorithm kAlgorithms[] = {
     {"gemm", ConvMethod::gemm, refusal_gemm, nullptr},
+    {"depthwise_bytes", ConvMethod::depthwise_bytes, refusal_depthwise_bytes, nullptr},
     {"depthwise", ConvMethod::depthwise, refusal_depthwise, nullptr},
     {"patches", ConvMethod::patches, refusal_patches, nullptr},
     {"winograd", ConvMethod::winograd, refusal_winograd, winograd_pays},
@@ -283,6 +301,10 @@ ConvPlan conv_plan(const ConvProblem& problem, IsaSet isa, const ConvChoice& cho
     case ConvMethod::patches:
       plan.gemm.dense = dense_kernel(problem, isa);
       plan.packed_bytes = plan.gemm.dense->packed_bytes(problem.oc, problem.taps() * problem.ic);
+      break;
+    case ConvMethod::depthwise_bytes:
+      plan.depthwise_bytes = find_kernel<DepthwiseBytesKernel>("depthwise_bytes", isa);
+      plan.packed_bytes = depthwise_bytes_packed(problem);
       break;
     case ConvMethod::depthwise:
       plan.depthwise = find_kernel<DepthwiseKernel>("depthwise", isa);

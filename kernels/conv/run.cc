@@ -38,7 +38,9 @@ ConvScratch conv_scratch(const ConvPlan& plan) noexcept {
   const bool f32 = p.a == DType::f32;
   const int64_t pixels = p.n * p.in_pixels();
   ConvScratch s;
-  if (plan.algorithm->method == ConvMethod::depthwise) {
+  if (plan.algorithm->method == ConvMethod::depthwise_bytes) {
+    s.image = depthwise_bytes_tables(p);
+  } else if (plan.algorithm->method == ConvMethod::depthwise) {
     const auto rows = to_size(p.kernel[0] * p.kernel[1]);
     s.per_thread = align_up(rows * sizeof(void*));
     if (!f32) {
@@ -93,7 +95,9 @@ void conv_run(const ConvPlan& plan, const ConvArgs& args, std::byte* workspace, 
   if (plan.algorithm->method == ConvMethod::gemm) return run_gemm(plan, a, workspace, threads);
   const ConvScratch s = conv_scratch(plan);
   const ConvRun run{plan, a, workspace, workspace + s.image, s.per_thread, threads};
-  if (plan.algorithm->method == ConvMethod::depthwise) {
+  if (plan.algorithm->method == ConvMethod::depthwise_bytes) {
+    run_depthwise_bytes(run);
+  } else if (plan.algorithm->method == ConvMethod::depthwise) {
     run_depthwise(run);
   } else if (plan.algorithm->method == ConvMethod::winograd) {
     run_winograd(run);

@@ -22,6 +22,10 @@ struct ConvRun {
   std::byte* scratch() const noexcept;  // of the calling thread
 };
 void run_depthwise(const ConvRun& run) noexcept;
+void run_depthwise_bytes(const ConvRun& run) noexcept;
+size_t depthwise_bytes_packed(const ConvProblem& p) noexcept;
+size_t depthwise_bytes_tables(const ConvProblem& p) noexcept;
+void pack_depthwise_bytes(const ConvProblem& p, const void* w, std::byte* packed) noexcept;
 void run_direct(const ConvRun& run) noexcept;
 size_t direct_scratch(const ConvProblem& p) noexcept;  // per thread
 void run_winograd(const ConvRun& run) noexcept;

@@ -13,10 +13,19 @@ constexpr struct {
   std::string_view op;
   AddTrials add;
 } kFamilies[] = {
-    {"gemm", add_gemm_trials},       {"dense", add_dense_trials},       {"depthwise", add_depthwise_trials},
-    {"eltwise", add_eltwise_trials}, {"reduce", add_reduce_trials},     {"softmax", add_softmax_trials},
-    {"norm", add_norm_trials},       {"pool", add_pool_trials},         {"resize", add_resize_trials},
-    {"rnn", add_rnn_trials},         {"quantize", add_quantize_trials}, {"attention", add_attention_trials},
+    {"gemm", add_gemm_trials},
+    {"dense", add_dense_trials},
+    {"depthwise", add_depthwise_trials},
+    {"depthwise_bytes", add_depthwise_bytes_trials},
+    {"eltwise", add_eltwise_trials},
+    {"reduce", add_reduce_trials},
+    {"softmax", add_softmax_trials},
+    {"norm", add_norm_trials},
+    {"pool", add_pool_trials},
+    {"resize", add_resize_trials},
+    {"rnn", add_rnn_trials},
+    {"quantize", add_quantize_trials},
+    {"attention", add_attention_trials},
 };
 
 double largest_error(const Expectation& e) {

@@ -10,6 +10,7 @@
 
 #include "kernels/base/memory.h"
 #include "kernels/conv/depthwise.h"
+#include "kernels/conv/depthwise_bytes.h"
 #include "kernels/conv/direct.h"
 #include "kernels/gemm/dense.h"
 #include "skyline/status.h"
@@ -91,10 +92,11 @@ void check(const Case& c) {
       if (!a.refusal(p, isa).empty()) continue;
       const ConvPlan plan = conv_plan(p, isa, {.algorithm = &a});
       const std::string level(isa_level_name(isa));
-      const KernelInfo& kernel = plan.depthwise    ? static_cast<const KernelInfo&>(*plan.depthwise)
-                                 : plan.direct     ? static_cast<const KernelInfo&>(*plan.direct)
-                                 : plan.gemm.dense ? static_cast<const KernelInfo&>(*plan.gemm.dense)
-                                                   : *plan.kernel;
+      const KernelInfo& kernel = plan.depthwise_bytes ? static_cast<const KernelInfo&>(*plan.depthwise_bytes)
+                                 : plan.depthwise     ? static_cast<const KernelInfo&>(*plan.depthwise)
+                                 : plan.direct        ? static_cast<const KernelInfo&>(*plan.direct)
+                                 : plan.gemm.dense    ? static_cast<const KernelInfo&>(*plan.gemm.dense)
+                                                      : *plan.kernel;
       CAPTURE(level);
       CAPTURE(a.name);
       CAPTURE(p.ic);
@@ -106,8 +108,9 @@ void check(const Case& c) {
       CAPTURE(p.stride[2]);
       // Levels above AVX-512 have dense kernels only.
       if (level == "amx" || level == "avx512_vnni") {
-        if (kernel.op != "dense") continue;
-        REQUIRE(kernel.name.find(level == "amx" ? "amx" : "avx512vnni") != std::string_view::npos);
+        if (kernel.op != "dense" && kernel.op != "depthwise_bytes") continue;
+        REQUIRE(kernel.name.find(level == "amx" && kernel.op == "dense" ? "amx" : "avx512vnni") !=
+                std::string_view::npos);
       } else {
         REQUIRE(kernel.name.find(level) != std::string_view::npos);
       }
@@ -387,6 +390,20 @@ TEST_CASE("int8 conv: exact with zero points on every method, padding reads as t
     if (shape == 4) p.transposed = true;
     check_bytes(p, false, shape);
     check_bytes(p, true, shape + 1);
+  }
+}
+
+TEST_CASE("int8 conv: depthwise of all channel counts, kernels, strides and dilations") {
+  int variant = 0;
+  for (int64_t c : {2, 16, 63, 64, 65, 130}) {
+    for (int64_t k : {1, 3, 5}) {
+      for (int64_t stride : {1, 2}) {
+        ConvProblem p = image(c, c, 7, 6, k, stride, k / 2);
+        p.groups = c;
+        p.dilation = {1, 1, 1 + variant % 2};
+        check_bytes(p, true, variant++);
+      }
+    }
   }
 }
 
