@@ -22,7 +22,8 @@ namespace skyline::kernels {
 // One tile of C, m x n with 1 <= m <= mr and 1 <= n <= nr.
 struct DenseTile {
   const std::byte* a = nullptr;
-  int64_t a_stride = 0;  // bytes between rows; rows are readable up to a multiple of row_block
+  int64_t a_stride = 0;  // bytes between rows; readable are 4 * steps bytes of each, and rows up to a
+                         // multiple of row_block. What is behind K may be anything: B is zero there
   const std::byte* b = nullptr;
   int64_t b_stride = 0;  // bytes between steps of the panel
   int64_t steps = 0;     // a multiple of step_block

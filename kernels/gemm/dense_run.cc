@@ -29,7 +29,7 @@ struct DenseRun {
     const GemmProblem& p = plan.problem;
     const DenseKernel& kernel = *plan.dense;
     // Rows 2 KB apart use two sets of L1 for what a tile reads at once.
-    as_stored = !p.trans_a && p.a == kernel.in && p.k == plan.steps * 4 && args.lda % 2048 != 0;
+    as_stored = !p.trans_a && p.a == kernel.in && args.lda > 0 && args.lda % 2048 != 0;
   }
 
   const std::byte* a(int64_t i) const {
@@ -66,8 +66,11 @@ struct DenseRun {
     const DenseKernel& kernel = *plan.dense;
     int64_t row = b.m0;
     if (as_stored) {
-      // The kernel reads whole blocks of rows: those at the end of A are copied.
-      const int64_t whole = m / kernel.row_block * kernel.row_block;
+      // The kernel reads whole blocks of rows and of steps. What lies behind K there meets zeros in B; the
+      // last rows, where it would lie behind A, are copied.
+      const int64_t behind = plan.steps * 4 - plan.problem.k;
+      const int64_t safe = m - (behind + args.lda - 1) / args.lda;
+      const int64_t whole = std::max<int64_t>(safe, 0) / kernel.row_block * kernel.row_block;
       const int64_t end = b.m1 <= whole ? b.m1 : std::max(row, whole);
       if (end > row) dense_block(g, a + row * args.lda, args.lda, row, end, b.p0, b.p1);
       row = std::max(row, end);
