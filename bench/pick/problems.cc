@@ -6,6 +6,7 @@
 #include <memory>
 
 #include "engine/lower/conv_shape.h"
+#include "engine/optimize/layout.h"
 #include "graph/ir/infer.h"
 #include "graph/passes/passes.h"
 #include "kernels/base/memory.h"
@@ -169,7 +170,11 @@ std::vector<Problem> problems_of(const Model& model) {
   Graph g = model.graph();
   infer_graph(g);
   if (!has_one_shape(g)) return {};
-  for (const auto& passes : {portable_passes(), target_passes(), final_passes()}) run_passes(g, passes, {});
+  run_passes(g, portable_passes());
+  run_passes(g, target_passes());
+  assign_layouts(g, LayoutPolicy::modelled, isa_detected(), 1);
+  run_passes(g, layout_passes());
+  run_passes(g, final_passes());
   std::vector<Problem> out;
   for (NodeId id : g.order()) {
     const Node& n = g.node(id);

@@ -26,10 +26,10 @@ void add_kernels(CLI::App& app);
 void add_doctor(CLI::App& app);
 void add_demo(CLI::App& app);
 
-// --threads, --isa, --precision, --no-optimize, --stop-after of a command that makes a session; defaults from
+// --threads, --isa, --precision, --layouts, --no-optimize, --stop-after of a command that makes a session; defaults from
 // the environment.
 struct SessionFlags {
-  std::string threads, isa, precision = "model";
+  std::string threads, isa, precision = "model", layouts = "modelled";
   bool no_optimize = false;
   int64_t stop_after = -1;
   void add(CLI::App& command);

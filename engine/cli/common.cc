@@ -35,6 +35,11 @@ void SessionFlags::add(CLI::App& command) {
   command.add_option("--precision", precision, "model (what the file has) or f32")
       ->type_name("RUNG")
       ->capture_default_str();
+  command
+      .add_option("--layouts", layouts,
+                  "modelled, measured (times the kernels at load), channels_first or channels_last")
+      ->type_name("POLICY")
+      ->capture_default_str();
   command.add_flag("--no-optimize", no_optimize,
                    "Run the graph as imported, through the reference evaluation");
   command
@@ -58,6 +63,7 @@ SessionOptions SessionFlags::options() const {
   if (!isa.empty()) o.isa = isa;
   try {
     o.precision = precision_from_name(precision);
+    o.layouts = layout_policy_from_name(layouts);
     (void)isa_level(o.isa);
   } catch (const Error& e) {
     if (e.code() == Code::invalid) throw CLI::ValidationError(e.message());

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "engine/optimize/layout.h"
 #include "graph/ir/infer.h"
 #include "graph/ir/interpret.h"
 #include "graph/passes/passes.h"
@@ -96,6 +97,8 @@ std::shared_ptr<const Plan> Executable::compile(Graph g, bool owns_constants) co
     const PassOptions options{.stop_after = o.stop_after_pass, .log = {}};
     run_passes(g, portable_passes(), options);
     run_passes(g, target_passes(), options);
+    assign_layouts(g, o.layouts, session_.isa, o.threads);
+    run_passes(g, layout_passes(), options);
     run_passes(g, final_passes(), options);
   }
   auto plan = std::make_shared<Plan>(

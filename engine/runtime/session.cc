@@ -19,6 +19,23 @@ Precision precision_from_name(std::string_view s) {
   throw Error(Code::invalid, "unknown precision '" + std::string(s) + "'; known: model, f32");
 }
 
+namespace {
+constexpr std::string_view kLayoutPolicies[] = {"modelled", "measured", "channels_first", "channels_last"};
+}
+
+std::string_view name(LayoutPolicy p) noexcept {
+  return kLayoutPolicies[static_cast<size_t>(p)];
+}
+
+LayoutPolicy layout_policy_from_name(std::string_view s) {
+  std::string known;
+  for (size_t i = 0; i < std::size(kLayoutPolicies); ++i) {
+    if (s == kLayoutPolicies[i]) return static_cast<LayoutPolicy>(i);
+    known += (i ? ", " : "") + std::string(kLayoutPolicies[i]);
+  }
+  throw Error(Code::invalid, "unknown layout policy '" + std::string(s) + "'; known: " + known);
+}
+
 SessionOptions SessionOptions::from_environment() {
   SessionOptions o;
   if (const char* isa = std::getenv("SKYLINE_ISA")) o.isa = isa;

@@ -10,6 +10,8 @@ namespace skyline {
 std::span<const Pass> portable_passes();
 // Rewrites towards what our kernels run best; on graphs with static shapes, after the portable ones.
 std::span<const Pass> target_passes();
+// Carry out the layouts that have been assigned to nodes (graph/passes/layout.h), after the target ones.
+std::span<const Pass> layout_passes();
 // What hides operators from the passes above, and so comes after them.
 std::span<const Pass> final_passes();
 
@@ -55,8 +57,7 @@ extern const Pass kSinkReshapes;   // behind what a contraction's epilogue can t
 extern const Pass kMergeConcats;   // a Concat that begins like another
 extern const Pass kMergeTransposes;  // Transpose of a Transpose
 extern const Pass kSinkTransposes;   // towards the outputs, to meet others
-extern const Pass kLayoutNhwc;       // convolutions channels-last
-extern const Pass kReadPlanes;       // but for the input of first layers
+extern const Pass kAssignLayout;     // nodes channels-last that have been assigned so
 
 }  // namespace passes
 }  // namespace skyline

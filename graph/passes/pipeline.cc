@@ -26,17 +26,19 @@ const std::array kPortable = {
     // Fusion.
     kFuseResidual, kFuseActivation};
 
-const std::array kTarget = {
-    // Before the layout pass moves transposes about.
-    kRecogniseAttention, kPlaceAttention,
-    // Folding would hide the integers of weights.
-    kFuseQuantized, kFoldDequantize, kLayoutNhwc,
-    // The moves that the layout has brought meet and cancel.
-    kMergeTransposes, kMergeReshapes, kSinkTransposes,
-    // What is left of that.
-    kFoldConstants, kRemoveIdentity, kMergeCommon};
+const std::array kTarget = {kRecogniseAttention, kPlaceAttention,
+                            // Folding would hide the integers of weights.
+                            kFuseQuantized, kFoldDequantize,
+                            // What the model itself moves, now that all sizes are known.
+                            kMergeTransposes, kMergeReshapes, kSinkTransposes,
+                            // What is left of that.
+                            kFoldConstants, kRemoveIdentity, kMergeCommon};
 
-const std::array kFinal = {kFuseStrips, kReadPlanes, kFuseElementwise};
+const std::array kLayout = {kAssignLayout,
+                            // The moves that it has brought meet and cancel.
+                            kMergeTransposes, kMergeReshapes, kFoldConstants, kRemoveIdentity, kMergeCommon};
+
+const std::array kFinal = {kFuseStrips, kFuseElementwise};
 
 }  // namespace
 
@@ -45,6 +47,9 @@ std::span<const Pass> portable_passes() {
 }
 std::span<const Pass> target_passes() {
   return kTarget;
+}
+std::span<const Pass> layout_passes() {
+  return kLayout;
 }
 std::span<const Pass> final_passes() {
   return kFinal;

@@ -16,7 +16,7 @@ for folder in kernels graph/ir graph/ops graph/passes graph/include quant engine
   forbid $folder 'google/protobuf|.*\.pb\.h' 'protobuf belongs to graph/onnx only'
 done
 forbid . '\.\./' 'includes are named from the root'
-if git grep -nE '\b(getenv|std::cout|std::cerr|printf|exit|abort) *\(' -- kernels graph quant engine/lower engine/runtime engine/capi |
+if git grep -nE '\b(getenv|std::cout|std::cerr|printf|exit|abort) *\(' -- kernels graph quant engine/lower engine/optimize engine/runtime engine/capi |
   grep -vE 'engine/runtime/session\.cc:.*getenv|_exit|snprintf|static_assert'; then
   echo "  ^ the library neither prints nor exits; it reads the environment in SessionOptions::from_environment only" >&2
   status=1

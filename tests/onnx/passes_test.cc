@@ -1,5 +1,6 @@
 // The passes on real models: ../shared/models (or $SKYLINE_MODELS), skipped with a message when that is not
 // there.
+#include "graph/passes/layout.h"
 #include "graph/passes/passes.h"
 
 #include <doctest/doctest.h>
@@ -112,6 +113,8 @@ TEST_CASE("passes leave what real models compute") {
     run_passes(after, portable_passes(), options);
     const size_t portable = after.node_count();
     run_passes(after, target_passes(), options);
+    passes::assign_channels_last(after);
+    run_passes(after, layout_passes(), options);
     CHECK(portable <= c.most_nodes);
     const std::vector<Value> in = inputs_for(before);
     const std::vector<Value> x = interpret(before, in), y = interpret(after, in);

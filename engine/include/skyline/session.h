@@ -21,10 +21,19 @@ enum class Precision : uint8_t { model, f32 };
 std::string_view name(Precision p) noexcept;
 Precision precision_from_name(std::string_view s);  // Error{invalid} listing the known names
 
+// How activations are laid out. modelled: what a cost model finds best for the whole graph, the same at every
+// load and on every machine. measured: what timing the kernels at load finds best: plans take several runs'
+// time to make, and may differ from load to load, so that results may differ in their last bits. The others
+// are for comparing.
+enum class LayoutPolicy : uint8_t { modelled, measured, channels_first, channels_last };
+std::string_view name(LayoutPolicy p) noexcept;
+LayoutPolicy layout_policy_from_name(std::string_view s);  // Error{invalid} listing the known names
+
 struct SessionOptions {
   int threads = 0;  // 0: the CPUs that this process may use; otherwise 1 to 1024
   Precision precision = Precision::model;
   std::string isa = "native";  // a level as isa_level() takes it; caps which kernels are chosen
+  LayoutPolicy layouts = LayoutPolicy::modelled;
   bool optimize = true;        // false: run the graph as imported, node by node (for comparing)
   int64_t max_tensor_bytes = int64_t{1} << 36;  // Error{limit} for a tensor above it
   int64_t stop_after_pass = -1;                 // apply at most this many rewrites (bisecting); -1: no bound

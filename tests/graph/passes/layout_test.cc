@@ -1,3 +1,5 @@
+#include "graph/passes/layout.h"
+
 #include "graph/passes/permutation.h"
 #include "tests/graph/passes/build.h"
 
@@ -25,6 +27,24 @@ int left(F make) {
   const ValueId x = b.input({2, 6, 8, 4});
   b.output(last(b, make(b, first(b, x))));
   return count_ops(optimized(b.g, kMoves))["Transpose"];
+}
+
+// Everything channels-last that can be, compared; after the portable and target passes, or as it stands.
+Graph channels_last(const Graph& g, double tolerance, bool after_others = true) {
+  std::vector<Pass> others;
+  if (after_others) {
+    others.assign(portable_passes().begin(), portable_passes().end());
+    others.insert(others.end(), target_passes().begin(), target_passes().end());
+  }
+  Graph marked = optimized(g, others, tolerance);
+  assign_channels_last(marked);
+  return optimized(marked, {layout_passes().begin(), layout_passes().end()}, tolerance);
+}
+
+bool can_be_last(const Graph& g) {
+  Graph marked = g;
+  assign_channels_last(marked);
+  return run_passes(marked, std::vector<Pass>{kAssignLayout}) > 0;
 }
 }  // namespace
 
@@ -121,7 +141,7 @@ TEST_CASE("merge-transposes and merge-reshapes") {
   CHECK(!fires(unknown, kMergeReshapes));
 }
 
-TEST_CASE("layout-nhwc: one move in, one out, whatever is between") {
+TEST_CASE("assign-layout: one move in, one out, whatever is between") {
   Build b;
   const auto conv = [&](ValueId x, Dims w, Attrs attrs) {
     return b.node("Conv", {x, b.weights(w), b.weights({w[0]})}, std::move(attrs));
@@ -137,23 +157,20 @@ TEST_CASE("layout-nhwc: one move in, one out, whatever is between") {
   const ValueId c = b.node("Concat", {p, b.node("AveragePool", {e}, {{"kernel_shape", Dims{2, 2}}})},
                            {{"axis", int64_t{1}}});
   b.output(conv(c, {4, 12, 2, 2}, {{"strides", Dims{2, 2}}}));
-  std::vector<Pass> all(portable_passes().begin(), portable_passes().end());
-  all.insert(all.end(), target_passes().begin(), target_passes().end());
-  const Counts counts = count_ops(optimized(b.g, all, 1e-5));
+  const Counts counts = count_ops(channels_last(b.g, 1e-5));
   CHECK(counts == Counts{{"AveragePool", 1},
                          {"Concat", 1},
                          {"FusedConv", 5},
                          {"GlobalAveragePool", 1},
                          {"MaxPool", 1},
                          {"Mul", 1},
-                         {"Transpose", 2}});
+                         {"Transpose", 1}});  // the first layer reads planes
 
   Build unknown;  // sizes not known; weights that change
   unknown.output(
       unknown.node("Conv", {unknown.input({1, 3, Dim::unknown(), 8}), unknown.weights({6, 3, 3, 3})}));
   unknown.output(unknown.node("Conv", {unknown.input({1, 3, 8, 8}), unknown.input({6, 3, 3, 3})}));
-  Graph g = unknown.g;
-  CHECK(run_passes(g, std::vector<Pass>{kLayoutNhwc}) == 0);
+  CHECK(!can_be_last(unknown.g));
 
   Build line;
   line.output(line.node("Conv", {line.input({2, 4, 9}), line.weights({6, 4, 3})}));
@@ -164,7 +181,8 @@ TEST_CASE("layout-nhwc: one move in, one out, whatever is between") {
   line.output(
       line.node("ConvTranspose", {line.input({1, 4, 5, 4}), line.weights({4, 3, 2, 2})},
                 {{"strides", Dims{2, 1}}, {"group", int64_t{2}}, {"auto_pad", std::string("SAME_UPPER")}}));
-  CHECK(fires(line, kLayoutNhwc));
+  CHECK(can_be_last(line.g));
+  CHECK(count_ops(channels_last(line.g, 1e-5))["Conv"] == 0);
 }
 
 TEST_CASE("a channel shuffle between convolutions is one move of channels") {
@@ -174,13 +192,11 @@ TEST_CASE("a channel shuffle between convolutions is one move of channels") {
     const ValueId t = b.node("Transpose", {b.node("Reshape", {x, b.ints(wide)})}, {{"perm", perm}});
     const ValueId y = b.node("Reshape", {t, b.ints({2, 6, 5, 4})});
     b.output(b.node("Conv", {y, b.weights({6, 1, 3, 3})}, {{"group", int64_t{6}}}));
-    std::vector<Pass> all(portable_passes().begin(), portable_passes().end());
-    all.insert(all.end(), target_passes().begin(), target_passes().end());
-    return count_ops(optimized(b.g, all, 1e-5))["Transpose"];
+    return count_ops(channels_last(b.g, 1e-5))["Transpose"];
   };
-  CHECK(moves({2, 2, 3, 5, 4}, {0, 2, 1, 3, 4}) == 3);
-  CHECK(moves({2, 2, 3, 5, 4}, {2, 1, 0, 3, 4}) == 5);
-  CHECK(moves({2, 3, 2, 4, 5}, {0, 2, 1, 3, 4}) == 5);
+  CHECK(moves({2, 2, 3, 5, 4}, {0, 2, 1, 3, 4}) == 2);
+  CHECK(moves({2, 2, 3, 5, 4}, {2, 1, 0, 3, 4}) == 4);
+  CHECK(moves({2, 3, 2, 4, 5}, {0, 2, 1, 3, 4}) == 4);
 }
 
 TEST_CASE("quantized convolutions and what is between them: one move in, one out, the same integers") {
@@ -208,9 +224,7 @@ TEST_CASE("quantized convolutions and what is between them: one move in, one out
   b.output(b.node("QLinearGlobalAveragePool", {both, scale(0.04f), zero(125), scale(0.02f), zero(128)}, {},
                   "com.microsoft"));
   b.output(last);
-  std::vector<Pass> all(portable_passes().begin(), portable_passes().end());
-  all.insert(all.end(), target_passes().begin(), target_passes().end());
-  CHECK(count_ops(optimized(b.g, all, 0))["Transpose"] == 2);
+  CHECK(count_ops(channels_last(b.g, 0))["Transpose"] == 2);
 
   Build unknown;  // weights that change
   const ValueId w = unknown.input({4, 3, 1, 1}, DType::i8);
@@ -219,19 +233,46 @@ TEST_CASE("quantized convolutions and what is between them: one move in, one out
                                    unknown.constant(Tensor::scalar<uint8_t>(0)), w, unknown.number(1),
                                    unknown.constant(Tensor::scalar<int8_t>(0)), unknown.number(1),
                                    unknown.constant(Tensor::scalar<uint8_t>(0))}));
-  CHECK(!fires(unknown, kLayoutNhwc));
+  CHECK(!can_be_last(unknown.g));
 }
 
-TEST_CASE("read-planes: a first layer takes its input as it is") {
+TEST_CASE("planes: a first layer takes its input as it is") {
   const auto first = [](int64_t channels, int64_t group) {
     Build b;
     const ValueId x = b.input({2, channels, 7, 8});
     b.output(b.node("Conv", {x, b.weights({8, channels / group, 3, 3})}, {{"group", group}}));
     return b;
   };
-  Build three = first(3, 1);
-  CHECK(count_ops(optimized(three.g, {kLayoutNhwc, kReadPlanes, kRemoveIdentity}, 1e-6)) ==
-        Counts{{"FusedConv", 1}, {"Transpose", 1}});
-  CHECK(count_ops(optimized(first(8, 1).g, {kLayoutNhwc, kReadPlanes}, 1e-6))["Transpose"] == 2);
-  CHECK(count_ops(optimized(first(4, 2).g, {kLayoutNhwc, kReadPlanes}, 1e-6))["Transpose"] == 2);
+  CHECK(count_ops(channels_last(first(3, 1).g, 1e-6, false)) == Counts{{"FusedConv", 1}, {"Transpose", 1}});
+  CHECK(count_ops(channels_last(first(8, 1).g, 1e-6, false))["Transpose"] == 2);
+  CHECK(count_ops(channels_last(first(4, 2).g, 1e-6, false))["Transpose"] == 2);
+}
+
+TEST_CASE("layout choices: what a node can do, and what it cannot") {
+  using Kind = LayoutForm::Kind;
+  Build b;
+  const ValueId x = b.input({2, 6, 8, 4}), vector = b.input({2, 6, 1, 1}), flat = b.input({6, 8});
+  const auto kinds = [&](ValueId y) {
+    std::vector<Kind> out;
+    for (const LayoutForm& f : layout_choice(b.g, b.g.producer(y)).forms) out.push_back(f.kind);
+    return out;
+  };
+  const std::vector<Kind> both{Kind::plain, Kind::last}, plain{Kind::plain};
+  CHECK(kinds(b.node("Relu", {x})) == both);
+  CHECK(kinds(b.node("Mul", {vector, x})) == both);
+  CHECK(kinds(b.node("MaxPool", {x}, {{"kernel_shape", Dims{2, 2}}})) == both);
+  CHECK(kinds(b.node("Softmax", {x}, {{"axis", int64_t{3}}})) == both);
+  CHECK(kinds(b.node("Conv", {x, b.weights({4, 6, 1, 1})})) == both);
+  CHECK(kinds(b.node("Conv", {b.input({2, 3, 8, 4}), b.weights({4, 3, 1, 1})})) ==
+        std::vector<Kind>{Kind::plain, Kind::last, Kind::planes});
+  CHECK(kinds(b.node("Transpose", {x}, {{"perm", Dims{0, 2, 3, 1}}})).size() == 4);
+  CHECK(kinds(b.node("Conv", {x, b.input({4, 6, 1, 1})})) == plain);  // weights that change
+  CHECK(kinds(b.node("CumSum", {x, b.ints({1})})) == plain);          // cares about its axis
+  CHECK(kinds(b.node("Relu", {flat})) == plain);                      // no layout
+  CHECK(kinds(b.nodes("MaxPool", {x}, 2, {{"kernel_shape", Dims{2, 2}}})[0]) == plain);  // indices
+  CHECK(kinds(b.node("Mul", {x, b.input({6, 8, 4})})) == plain);  // of another rank, and has to be moved
+  const LayoutForm form = layout_choice(b.g, b.g.producer(b.node("Mul", {vector, x}))).forms[1];
+  REQUIRE(form.reads.size() == 1);  // the vector lies the same either way
+  CHECK(form.reads[0].value == x);
+  CHECK(form.reads[0].layout == Layout::last);
 }

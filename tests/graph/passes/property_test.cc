@@ -1,4 +1,5 @@
 // Random small graphs: all passes together, and each alone, leave what is computed.
+#include "graph/passes/layout.h"
 #include "tests/graph/passes/build.h"
 
 using namespace skyline;
@@ -94,12 +95,16 @@ class Grower {
 TEST_CASE("random graphs compute the same after all passes, and after each") {
   std::vector<Pass> all(portable_passes().begin(), portable_passes().end());
   all.insert(all.end(), target_passes().begin(), target_passes().end());
+  all.insert(all.end(), layout_passes().begin(), layout_passes().end());
   all.insert(all.end(), final_passes().begin(), final_passes().end());
   for (uint32_t seed = 0; seed < 60; ++seed) {
     CAPTURE(seed);
     Grower grower(seed);
     grower.grow(10);
     optimized(grower.b.g, all, 2e-4);
+    Graph last = grower.b.g;
+    passes::assign_channels_last(last);
+    optimized(last, all, 2e-4);
     optimized(grower.b.g, {all[seed % all.size()]}, 2e-4);
   }
 }
