@@ -1,9 +1,13 @@
 // Is the engine's choice the best one? For every f32 product and convolution of the given models, each
 // algorithm and kernel that accepts it is timed, in turns; it is an error if the engine's choice lags the
-// best by more than the tolerance, twice.
-//   bench_pick MODEL... [--threads N] [--isa LEVEL] [--tolerance PERCENT] [--seconds S] [--chosen] [--json]
-// --chosen times the engine's choice only. Exit status: 0, 1 if a choice lags, 2 usage, 3 a model cannot be
-// read.
+// best by more than the tolerance, twice. And of the layouts of activations: each model as a whole is timed
+// with those that the engine chooses by its cost model, with those that it would choose by measuring, and
+// with one layout everywhere.
+//   bench_pick MODEL... [--threads N] [--isa LEVEL] [--tolerance PERCENT] [--seconds S] [--chosen]
+//   [--layouts]
+//              [--json]
+// --chosen times the engine's choice only, --layouts the layouts only. Exit status: 0, 1 if a choice lags, 2
+// usage, 3 a model cannot be read.
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
@@ -11,6 +15,7 @@
 #include <chrono>
 #include <nlohmann/json.hpp>
 
+#include "bench/pick/layouts.h"
 #include "bench/pick/problems.h"
 #include "skyline/isa.h"
 #include "skyline/status.h"
@@ -26,7 +31,7 @@ struct Options {
   std::string isa = "native";
   int threads = 1;
   double tolerance = 5, seconds = 0.004;
-  bool json = false, chosen = false;
+  bool json = false, chosen = false, layouts = false;
 };
 
 double milliseconds(const std::function<void()>& run, int64_t runs) {
@@ -71,13 +76,41 @@ Json describe(const kernels::ConvProblem& p) {
 
 struct Outcome {
   Json rows = Json::array();
+  Json layouts = Json::object();  // of the model as a whole; empty: there is nothing to choose
   int lagging = 0;
   double total_ms = 0, best_ms = 0;  // of the model: each problem as often as it is there
 };
 
+double layout_lag(const std::vector<LayoutTime>& times) {
+  std::vector<double> ms;
+  for (const LayoutTime& t : times) ms.push_back(t.ms);
+  return lag_percent(ms);
+}
+
+void check_layouts(const Model& model, const Options& o, Outcome& out) {
+  SessionOptions session;
+  session.isa = o.isa;
+  session.threads = o.threads;
+  std::vector<LayoutTime> times = time_layouts(model, session, 15);
+  if (times.empty()) return;
+  if (layout_lag(times) > o.tolerance) {  // perhaps noise: again, longer
+    const std::vector<LayoutTime> again = time_layouts(model, session, 40);
+    if (layout_lag(again) < layout_lag(times)) times = again;
+  }
+  const bool lags = layout_lag(times) > o.tolerance;
+  out.lagging += lags;
+  for (const LayoutTime& t : times)
+    out.layouts[std::string(name(t.policy))] = {{"ms", t.ms}, {"load_ms", t.load_ms}};
+  out.layouts["lag_percent"] = layout_lag(times);
+  out.layouts["lags"] = lags;
+}
+
 Outcome check(const std::string& path, const Options& o, IsaSet isa) {
   Outcome out;
-  for (const Problem& p : problems_of(Model::load(path))) {
+  const Model model = Model::load(path);
+  if (!o.chosen) check_layouts(model, o, out);
+  if (o.layouts) return out;
+  for (const Problem& p : problems_of(model)) {
     const std::vector<Candidate> candidates = candidates_of(p, isa, o.threads, o.chosen);
     std::vector<double> times = measure(candidates, o, 5);
     if (lag_percent(times) > o.tolerance) {  // perhaps noise: again, longer
@@ -106,8 +139,23 @@ Outcome check(const std::string& path, const Options& o, IsaSet isa) {
 }
 
 std::string text(const std::string& path, const Outcome& out) {
-  std::string s = fmt::format("{}: {:.3f} ms as chosen, {:.3f} ms at best, {} of {} choices lag\n", path,
-                              out.total_ms, out.best_ms, out.lagging, out.rows.size());
+  std::string s = path + ":";
+  if (!out.rows.empty()) {
+    s += fmt::format(" {:.3f} ms as chosen, {:.3f} ms at best, {} of {} choices lag", out.total_ms,
+                     out.best_ms, out.lagging, out.rows.size());
+  }
+  s += "\n";
+  if (!out.layouts.empty()) {
+    s += "  layouts";
+    for (const auto& [policy, t] : out.layouts.items()) {
+      if (t.is_object())
+        s += fmt::format("  {} {:.3f} ms (load {:.0f})", policy, t["ms"].get<double>(),
+                         t["load_ms"].get<double>());
+    }
+    if (out.layouts["lags"].get<bool>())
+      s += fmt::format("  LAGS by {:.0f} %", out.layouts["lag_percent"].get<double>());
+    s += "\n";
+  }
   for (const Json& r : out.rows) {
     s += fmt::format("  {:<52} x{:<3} {:9.4f} ms {:7.1f} GFLOP/s  {}", r["problem"].get<std::string>(),
                      r["count"].get<int>(), r["ms"].get<double>(), r["gflops"].get<double>(),
@@ -132,6 +180,7 @@ int run(const Options& o) {
                    {"threads", o.threads},
                    {"ms", out.total_ms},
                    {"best_ms", out.best_ms},
+                   {"layouts", out.layouts},
                    {"problems", std::move(out.rows)}});
   }
   if (o.json) fmt::print("{}\n", all.dump(1));
@@ -149,6 +198,7 @@ int main(int argc, char** argv) {
   app.add_option("--tolerance", o.tolerance, "Percent that a choice may lag")->capture_default_str();
   app.add_option("--seconds", o.seconds, "For each turn of each candidate")->capture_default_str();
   app.add_flag("--chosen", o.chosen, "Time the engine's choice only");
+  app.add_flag("--layouts", o.layouts, "Check the choice of layouts only");
   app.add_flag("--json", o.json, "One JSON array");
   try {
     app.parse(argc, argv);
