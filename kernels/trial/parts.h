@@ -51,6 +51,8 @@ void add_gemm_trials(const KernelInfo& row, std::vector<Trial>& out);
 void add_dense_trials(const KernelInfo& row, std::vector<Trial>& out);
 void add_depthwise_bytes_trials(const KernelInfo& row, std::vector<Trial>& out);
 void add_depthwise_trials(const KernelInfo& row, std::vector<Trial>& out);
+void add_direct_trials(const KernelInfo& row, std::vector<Trial>& out);
+void add_winograd_trials(const KernelInfo& row, std::vector<Trial>& out);
 void add_eltwise_trials(const KernelInfo& row, std::vector<Trial>& out);
 void add_reduce_trials(const KernelInfo& row, std::vector<Trial>& out);
 void add_softmax_trials(const KernelInfo& row, std::vector<Trial>& out);

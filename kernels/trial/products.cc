@@ -6,9 +6,6 @@
 #include <string>
 
 #include "kernels/base/memory.h"
-#include "kernels/conv/conv.h"
-#include "kernels/conv/depthwise.h"
-#include "kernels/conv/depthwise_bytes.h"
 #include "kernels/gemm/dense.h"
 #include "kernels/gemm/gemm.h"
 #include "kernels/trial/parts.h"
@@ -119,99 +116,6 @@ Trial integer_trial(const KernelInfo& row, const GemmPlan& plan, const Size& s) 
                      .want = element_of(want)});
 }
 
-struct Depthwise {
-  ConvPlan plan;
-  std::vector<float> x, w, y;
-  AlignedBuffer packed, work;
-  ConvArgs args;
-};
-
-// Nothing where another kernel of the level is chosen.
-void add_depthwise(const KernelInfo& row, int64_t channels, int64_t side, int64_t kernel, int64_t stride,
-                   std::vector<Trial>& out) {
-  ConvProblem p{.ic = channels, .oc = channels, .groups = channels};
-  p.in = {1, side, side};
-  p.kernel = {1, kernel, kernel};
-  p.stride = {1, stride, stride};
-  p.pad_begin = p.pad_end = {0, kernel / 2, kernel / 2};
-  auto d = std::make_shared<Depthwise>();
-  d->plan = conv_plan(p, row.needs);
-  if (d->plan.depthwise != &row) return;
-  d->x = random_floats(channels * side * side);
-  d->w = random_floats(channels * kernel * kernel);
-  d->y.resize(static_cast<size_t>(channels * p.out_pixels()));
-  d->packed = aligned_alloc_bytes(d->plan.packed_bytes);
-  d->work = aligned_alloc_bytes(conv_workspace_bytes(d->plan, 1));
-  conv_pack(d->plan, {.w = d->w.data()}, d->packed.get());
-  d->args = {.x = d->x.data(), .w = d->packed.get(), .y = d->y.data()};
-  const auto want = shared<float>(static_cast<int64_t>(d->y.size()));
-  ConvArgs plain = d->args;
-  plain.w = reinterpret_cast<const std::byte*>(d->w.data());
-  plain.y = want->data();
-  conv_reference(p, plain, {.w = d->w.data()});
-  const auto taps = static_cast<double>(kernel * kernel);
-  const auto results = static_cast<double>(d->y.size());
-  out.push_back(make_trial(row,
-                           std::to_string(side) + "x" + std::to_string(side) + "x" +
-                               std::to_string(channels) + " " + std::to_string(kernel) + "x" +
-                               std::to_string(kernel) + "/" + std::to_string(stride),
-                           {2 * taps * results, 4 * (static_cast<double>(d->x.size()) + results)},
-                           [d] { conv_run(d->plan, d->args, d->work.get(), 1); },
-                           {.n = static_cast<int64_t>(d->y.size()),
-                            .got = [d](int64_t i) { return static_cast<double>(d->y[i]); },
-                            .want = element_of(want),
-                            .relative = 1e-6,
-                            .absolute = 2e-7 * taps}));
-}
-
-struct DepthwiseBytes {
-  ConvPlan plan;
-  std::vector<uint8_t> x, y;
-  std::vector<int8_t> w;
-  std::vector<float> scale;
-  AlignedBuffer packed, work;
-  ConvArgs args;
-};
-
-// 3x3, padded by one.
-void add_depthwise_bytes(const KernelInfo& row, int64_t channels, int64_t side, int64_t stride,
-                         std::vector<Trial>& out) {
-  ConvProblem p{.ic = channels, .oc = channels, .groups = channels};
-  p.in = {1, side, side};
-  p.kernel = {1, 3, 3};
-  p.stride = {1, stride, stride};
-  p.pad_begin = p.pad_end = {0, 1, 1};
-  p.centered_b = true;
-  p.a = p.c = DType::u8;
-  p.b = DType::i8;
-  auto d = std::make_shared<DepthwiseBytes>();
-  d->plan = conv_plan(p, row.needs);
-  if (d->plan.depthwise_bytes != &row) return;
-  d->x = random_integers<uint8_t>(channels * side * side, 0, 255);
-  d->w = random_integers<int8_t>(channels * 9, -128, 127);
-  d->y.resize(static_cast<size_t>(channels * p.out_pixels()));
-  d->scale = random_floats(channels, 0.001f, 0.01f);
-  d->packed = aligned_alloc_bytes(d->plan.packed_bytes);
-  d->work = aligned_alloc_bytes(conv_workspace_bytes(d->plan, 1));
-  conv_pack(d->plan, {.w = d->w.data()}, d->packed.get());
-  d->args = {.x = d->x.data(), .w = d->packed.get(), .y = d->y.data(), .x_zero = 3};
-  d->args.epilogue.scale_n = d->scale.data();
-  d->args.epilogue.zero_point = 128;
-  const auto want = shared<uint8_t>(static_cast<int64_t>(d->y.size()));
-  ConvArgs plain = d->args;
-  plain.y = want->data();
-  conv_reference(p, plain, {.w = d->w.data()});
-  const auto results = static_cast<double>(d->y.size());
-  out.push_back(make_trial(row,
-                           std::to_string(side) + "x" + std::to_string(side) + "x" +
-                               std::to_string(channels) + " 3x3/" + std::to_string(stride),
-                           {18 * results, static_cast<double>(d->x.size()) + results},
-                           [d] { conv_run(d->plan, d->args, d->work.get(), 1); },
-                           {.n = static_cast<int64_t>(d->y.size()),
-                            .got = [d](int64_t i) { return static_cast<double>(d->y[i]); },
-                            .want = element_of(want)}));
-}
-
 }  // namespace
 
 void add_gemm_trials(const KernelInfo& row, std::vector<Trial>& out) {
@@ -234,18 +138,6 @@ void add_dense_trials(const KernelInfo& row, std::vector<Trial>& out) {
     out.push_back(kernel.in == DType::u8 ? integer_trial<uint8_t>(row, plan, s)
                                          : integer_trial<int8_t>(row, plan, s));
   }
-}
-
-void add_depthwise_bytes_trials(const KernelInfo& row, std::vector<Trial>& out) {
-  add_depthwise_bytes(row, 144, 56, 1, out);
-  add_depthwise_bytes(row, 96, 112, 2, out);
-  add_depthwise_bytes(row, 384, 14, 1, out);
-}
-
-void add_depthwise_trials(const KernelInfo& row, std::vector<Trial>& out) {
-  add_depthwise(row, 144, 56, 3, 1, out);
-  add_depthwise(row, 96, 112, 3, 2, out);
-  add_depthwise(row, 384, 14, 5, 1, out);
 }
 
 }  // namespace skyline::kernels

@@ -17,6 +17,8 @@ constexpr struct {
     {"dense", add_dense_trials},
     {"depthwise", add_depthwise_trials},
     {"depthwise_bytes", add_depthwise_bytes_trials},
+    {"direct", add_direct_trials},
+    {"winograd", add_winograd_trials},
     {"eltwise", add_eltwise_trials},
     {"reduce", add_reduce_trials},
     {"softmax", add_softmax_trials},
