@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "kernels/base/cpu.h"
 #include "kernels/base/memory.h"
 #include "kernels/base/parallel.h"
 #include "kernels/conv/run.h"
@@ -18,6 +19,9 @@ constexpr int64_t kBlockBytes = 192 << 10;
 constexpr int64_t kBlockPointers = 4096;
 // As in make_grid of gemm: what waking a thread of the pool costs in multiply-adds.
 constexpr double kWorthAThread = 1e6;
+constexpr double kWorthAPart = 2e6;
+constexpr int64_t kMostParts = 4;  // for each thread
+constexpr int64_t kFlatTile = 6;   // pixels
 
 size_t to_size(int64_t n) {
   return static_cast<size_t>(n);
@@ -64,13 +68,29 @@ void clear(float* to, int64_t n) {
   }
 }
 
-// Where pixels are by themselves (1x1), one line of them all gives the largest tiles.
-ConvProblem in_lines(const ConvProblem& p) {
+// Where pixels are by themselves (1x1), lines are of no matter.
+bool is_flat(const ConvProblem& p) {
   constexpr Dims3 kOne = {1, 1, 1}, kNone = {0, 0, 0};
-  ConvProblem q = p;
-  if (!p.planar && p.kernel == kOne && p.stride == kOne && p.pad_begin == kNone && p.pad_end == kNone)
-    q.in = {1, 1, p.in_pixels()};
-  return q;
+  return !p.planar && p.groups == 1 && p.kernel == kOne && p.pad_begin == kNone && p.pad_end == kNone;
+}
+bool has_stride(const ConvProblem& p) {
+  return p.stride != Dims3{1, 1, 1};
+}
+// Whether pixels are copied to where they lie side by side, but not at distances at which they would share
+// sets of L1: high tiles read more of them at a time than a set has ways.
+bool is_gathered(const ConvProblem& p) {
+  return has_stride(p) || (p.ic % 1024 == 0 && p.n * p.out_pixels() < kManyPixels);
+}
+int64_t gathered_pixel(const ConvProblem& p) {
+  return p.ic % 256 == 0 ? p.ic + 16 : p.ic;
+}
+
+// Pixels of a flat problem at a time. Weights that fit into L2 are read again for every block of pixels,
+// which stays in L1; others once for as many pixels as fit into L2.
+constexpr int64_t kFlatLeast = 24;  // whole tiles
+int64_t flat_block(const ConvProblem& p, bool far_weights) {
+  const int64_t fit = (far_weights ? l2_bytes() : cpu_info().l1d) / 2 / (p.ic * 4);
+  return std::max(fit / kFlatLeast * kFlatLeast, kFlatLeast);
 }
 
 struct Direct {
@@ -156,6 +176,7 @@ struct Direct {
     DirectLine d = line();
     const PanelShape shape{ocg, d.lines * d.taps * d.steps, kernel.nr, kernel.lanes, 1};
     const auto group_bytes = static_cast<int64_t>(align_up(to_size(shape.bytes())));
+    const bool far = group_bytes > l2_bytes() / 2;
     for (int64_t l = l0; l < l1;) {
       const int64_t y0 = l % oh, rows = std::min({g.rows, l1 - l, oh - y0});
       prepare(l / oh / od, l / oh % od, y0, y0 + rows);
@@ -164,7 +185,12 @@ struct Direct {
         d.w = reinterpret_cast<const float*>(run.args.w + group * group_bytes + shape.offset(panel));
         d.n = std::min<int64_t>(kernel.nr, ocg - panel * kernel.nr);
         d.x_offset = group * icg;
+        const int64_t next = panel + 1 < panels && q + 1 < q1 ? panel + 1 : panel;
+        d.fetch_bytes = far && next > panel ? shape.stride(next) * shape.steps / rows : 0;
         for (int64_t i = 0; i < rows; ++i) {
+          d.fetch = d.fetch_bytes > 0
+                        ? run.args.w + group * group_bytes + shape.offset(next) + d.fetch_bytes * i
+                        : nullptr;
           const int64_t pixel = (l + i) * ow;
           d.x = pointers + i * g.lines;
           d.y = static_cast<float*>(run.args.y) + pixel * d.ldy + col;
@@ -177,20 +203,104 @@ struct Direct {
   }
 };
 
+// Pixels [m0, m1) by panels [q0, q1) of a flat problem.
+struct Flat {
+  const ConvRun& run;
+  PanelShape shape;
+
+  void share(int64_t m0, int64_t m1, int64_t q0, int64_t q1) const {
+    const DirectKernel& kernel = *run.plan.direct;
+    const ConvProblem& p = run.plan.problem;
+    const bool far = shape.offset(q1) - shape.offset(q0) > l2_bytes() / 2, copied = is_gathered(p);
+    const bool far_x = !copied && (m1 - m0) * run.args.ldx * 4 > l2_bytes() / 2;
+    const int64_t block = flat_block(p, far);
+    auto* const gathered = reinterpret_cast<float*>(run.scratch());
+    const float* x = nullptr;
+    DirectLine d;
+    d.x = &x;
+    d.lines = 1;
+    d.steps = p.ic;
+    d.pixel = copied ? gathered_pixel(p) : run.args.ldx;
+    d.ldy = run.args.ldy;
+    for (int64_t m = m0; m < m1; m += d.pixels) {
+      d.pixels = std::min(block, m1 - m);
+      if (copied) gather(m, d.pixels, gathered);
+      x = copied ? gathered : static_cast<const float*>(run.args.x) + m * d.pixel;
+      for (int64_t q = q0; q < q1; ++q) {
+        const int64_t col = q * shape.nr;
+        d.w = reinterpret_cast<const float*>(run.args.w + shape.offset(q));
+        d.n = std::min<int64_t>(shape.nr, p.oc - col);
+        d.fetch = nullptr;
+        if (far && q + 1 < q1) {
+          d.fetch = run.args.w + shape.offset(q + 1);
+          d.fetch_bytes = shape.stride(q + 1) * p.ic;
+        } else if (!far && far_x && m + block < m1) {  // its share of the next block
+          d.fetch_bytes = block * d.pixel * 4 / (q1 - q0);
+          d.fetch = reinterpret_cast<const std::byte*>(x + block * d.pixel) + d.fetch_bytes * (q - q0);
+        }
+        d.y = static_cast<float*>(run.args.y) + m * d.ldy + col;
+        d.epilogue = moved(run.args.epilogue, m, col);
+        kernel.run(d);
+      }
+    }
+  }
+
+  // What output pixels [m, m + count) meet.
+  void gather(int64_t m, int64_t count, float* to) const {
+    const ConvProblem& p = run.plan.problem;
+    const int64_t od = p.out(0), oh = p.out(1), ow = p.out(2);
+    for (int64_t i = m; i < m + count; ++i, to += gathered_pixel(p)) {
+      const int64_t line = i / ow, plane = line / oh;
+      const int64_t z = plane / od * p.in[0] + plane % od * p.stride[0];
+      const int64_t pixel = (z * p.in[1] + line % oh * p.stride[1]) * p.in[2] + i % ow * p.stride[2];
+      std::memcpy(to, static_cast<const float*>(run.args.x) + pixel * run.args.ldx, to_size(p.ic * 4));
+    }
+  }
+};
+
+void run_flat(const ConvRun& run) {
+  const ConvProblem& p = run.plan.problem;
+  const DirectKernel& kernel = *run.plan.direct;
+  const Flat flat{run, {p.oc, p.ic, kernel.nr, kernel.lanes, 1}};
+  const int64_t pixels = p.n * p.out_pixels(), panels = flat.shape.panels();
+  const double work = static_cast<double>(pixels) * static_cast<double>(p.oc * p.ic);
+  const auto usable = static_cast<int64_t>(std::min<double>(run.threads, work / kWorthAThread + 1));
+  // The split by which a thread reads less.
+  const bool by_panels = panels % usable == 0 && p.oc > pixels;
+  const int64_t tiles = (pixels + kFlatTile - 1) / kFlatTile, n = by_panels ? panels : tiles;
+  // Several parts for each thread, so that one which is slowed down leaves some to others.
+  const auto cuts = static_cast<int64_t>(
+      std::clamp(work / static_cast<double>(usable) / kWorthAPart, 1.0, static_cast<double>(kMostParts)));
+  const int64_t parts = std::min(usable > 1 ? usable * cuts : 1, n);
+  parallel_for(run.threads, parts, 1, [&](int64_t begin, int64_t end) {
+    const int64_t from = n * begin / parts, to = n * end / parts;
+    if (by_panels) {
+      flat.share(0, pixels, from, to);
+    } else {
+      flat.share(from * kFlatTile, std::min(pixels, to * kFlatTile), 0, panels);
+    }
+  });
+}
+
 size_t pointer_bytes(const Geometry& g) {
   return align_up(to_size(g.rows * g.lines) * sizeof(void*));
 }
 
 }  // namespace
 
-size_t direct_scratch(const ConvProblem& problem) noexcept {
-  const ConvProblem p = in_lines(problem);
+size_t direct_scratch(const ConvProblem& p) noexcept {
+  if (is_flat(p)) {
+    const int64_t most = std::max(flat_block(p, false), flat_block(p, true));
+    return is_gathered(p) ? align_up(to_size(std::min(most, p.n * p.out_pixels()) * gathered_pixel(p) * 4))
+                          : 0;
+  }
   const Geometry g = geometry(p, p.ic);
   return pointer_bytes(g) + (g.copies ? to_size(g.planes * g.in_rows * g.slot * 4) : 0);
 }
 
 void run_direct(const ConvRun& run) noexcept {
-  const ConvProblem p = in_lines(run.plan.problem);
+  const ConvProblem& p = run.plan.problem;
+  if (is_flat(p)) return run_flat(run);
   const Geometry g = geometry(p, run.args.ldx);
   const int64_t ocg = p.oc / p.groups, nr = run.plan.direct->nr;
   const int64_t lines = p.n * p.out(0) * p.out(1), panels = p.groups * ((ocg + nr - 1) / nr);

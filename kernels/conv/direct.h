@@ -27,6 +27,9 @@ struct DirectLine {
   int64_t ldy = 0;            // floats
   int64_t pixels = 0, n = 0;  // n: 1..nr
   Epilogue epilogue;          // moved to the first pixel and column
+  // What a later call will read, to be brought into L2 meanwhile; null: nothing.
+  const void* fetch = nullptr;
+  int64_t fetch_bytes = 0;
 };
 
 struct DirectKernel : KernelInfo {

@@ -24,10 +24,12 @@ constexpr std::string_view kName = "direct_f32_sse2_4x8";
 // `steps` steps from x on; pixels are `distance` floats apart. Returns the next row of w.
 template <int M, int NV>
 inline const float* multiply(Tile<M, NV>& tile, const float* x, int64_t distance, const float* w,
-                             int64_t steps) {
+                             int64_t steps, Ahead& ahead) {
   Spaced<M> pixels(x, distance);
   for (int64_t k = 0; k < steps; ++k, w += NV * kLanes) {
     pixels.hide();
+    __builtin_prefetch(ahead.at, 0, 2);
+    ahead.at += ahead.step;
     F32 vw[NV];
 #pragma GCC unroll 4
     for (int j = 0; j < NV; ++j) vw[j] = load(w + j * kLanes);
@@ -43,7 +45,7 @@ inline const float* multiply(Tile<M, NV>& tile, const float* x, int64_t distance
 }
 
 template <int M, int NV>
-void run_tile(const DirectLine& d, int64_t first) noexcept {
+void run_tile(const DirectLine& d, int64_t first, Ahead ahead) noexcept {
   const int last = static_cast<int>(d.n) - (NV - 1) * kLanes;  // columns in the last vector
   Tile<M, NV> tile;
   const float* w = d.w;
@@ -56,8 +58,9 @@ void run_tile(const DirectLine& d, int64_t first) noexcept {
     for (int64_t tap = 0; tap < d.taps; ++tap, x += d.tap_step) {
       for (int64_t k = 0; k < d.steps;) {
         if (tile.left == 0) tile.flush();
-        const int64_t count = d.steps - k < tile.left ? d.steps - k : tile.left;
-        w = multiply(tile, x + k, d.pixel, w, count);
+        const int64_t most = tile.fetch(d, first), left = most < tile.left ? most : tile.left;
+        const int64_t count = d.steps - k < left ? d.steps - k : left;
+        w = multiply(tile, x + k, d.pixel, w, count, ahead);
         k += count;
         tile.left -= count;
       }

@@ -72,6 +72,11 @@ std::string_view refusal_patches(const ConvProblem& p, IsaSet isa) noexcept {
   return kFits;
 }
 
+// Not where a product reads the image as it stands.
+bool patches_pay(const ConvProblem& p) noexcept {
+  return !refusal_gemm(p, kIsaNone).empty();
+}
+
 std::string_view refusal_winograd(const ConvProblem& p, IsaSet isa) noexcept {
   if (p.transposed) return "is transposed";
   if (p.planar) return kPlanar;
@@ -107,8 +112,11 @@ std::string_view refusal_direct(const ConvProblem& p, IsaSet isa) noexcept {
   return kFits;
 }
 
-// Tiles are cut out of a line: short lines without a window that the compiler knows leave them too small.
+// Of 1x1 convolutions the driver makes one line. Other tiles are cut out of a line: short lines without a
+// window that the compiler knows leave them too small.
 bool direct_pays(const ConvProblem& p) noexcept {
+  if (refusal_gemm(p, 0).empty()) return p.n * p.in_pixels() >= 4;
+  if (p.taps() == 1) return true;
   return p.planar || p.out(2) >= 5 || p.kernel[2] > 1;
 }
 
@@ -127,12 +135,12 @@ std::string_view refusal_indirect(const ConvProblem& p, IsaSet) noexcept {
 }
 
 constexpr ConvAlgorithm kAlgorithms[] = {
-    {"gemm", ConvMethod::gemm, refusal_gemm, nullptr},
     {"depthwise_bytes", ConvMethod::depthwise_bytes, refusal_depthwise_bytes, nullptr},
     {"depthwise", ConvMethod::depthwise, refusal_depthwise, nullptr},
-    {"patches", ConvMethod::patches, refusal_patches, nullptr},
+    {"patches", ConvMethod::patches, refusal_patches, patches_pay},
     {"winograd", ConvMethod::winograd, refusal_winograd, winograd_pays},
     {"direct", ConvMethod::direct, refusal_direct, direct_pays},
+    {"gemm", ConvMethod::gemm, refusal_gemm, nullptr},
     {"gather", ConvMethod::gather, refusal_gather, nullptr},
     {"indirect", ConvMethod::indirect, refusal_indirect, nullptr},
 };
@@ -237,8 +245,9 @@ const GemmKernel* choose_kernel(const ConvProblem& p, IsaSet isa) {
 }
 
 const DirectKernel* choose_direct(const ConvProblem& p, IsaSet isa) {
+  const bool few = p.taps() == 1 && p.n * p.out_pixels() < kManyPixels;
   return find_kernel<DirectKernel>("direct", isa, [&](const DirectKernel& k) {
-    return p.oc / p.groups >= k.min_n &&
+    return p.oc / p.groups >= k.min_n && !(few && k.min_n > 0) &&
            (!k.window || (k.window == p.kernel[2] && k.stride * p.dilation[2] == p.stride[2]));
   });
 }

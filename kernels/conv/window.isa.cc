@@ -22,11 +22,15 @@ constexpr int kMost = (kRegisters - 1 - Window * NV) / NV < (Stride == 1 ? 28 : 
 // Unit: the columns are adjacent floats, and there is one step.
 template <int M, int NV, int Window, int Stride, bool Unit>
 inline const float* multiply(Tile<M, NV>& tile, const float* x, int64_t distance, const float* w,
-                             int64_t steps) {
+                             int64_t steps, Ahead& ahead) {
   constexpr int kColumns = (M - 1) * Stride + Window;
   std::conditional_t<Unit, Adjacent, Spaced<kColumns>> columns(x, distance);
   for (int64_t k = 0; k < (Unit ? 1 : steps); ++k, w += Window * NV * kLanes) {
     columns.hide();
+    if constexpr (!Unit) {
+      __builtin_prefetch(ahead.at, 0, 2);
+      ahead.at += ahead.step;
+    }
     F32 vw[Window][NV];
 #pragma GCC unroll 5
     for (int t = 0; t < Window; ++t) {
@@ -50,7 +54,7 @@ inline const float* multiply(Tile<M, NV>& tile, const float* x, int64_t distance
 }
 
 template <int M, int NV, int Window, int Stride, bool Unit>
-void run_tile(const DirectLine& d, int64_t first) noexcept {
+void run_tile(const DirectLine& d, int64_t first, Ahead ahead) noexcept {
   constexpr int64_t kSteps = kChain / Window;  // of a chain
   const int last = static_cast<int>(d.n) - (NV - 1) * kLanes;
   Tile<M, NV> tile;
@@ -68,7 +72,7 @@ void run_tile(const DirectLine& d, int64_t first) noexcept {
         tile.left = kSteps;
       }
       const int64_t count = Unit ? 1 : d.steps - k < tile.left ? d.steps - k : tile.left;
-      w = multiply<M, NV, Window, Stride, Unit>(tile, x + k, d.tap_step, w, count);
+      w = multiply<M, NV, Window, Stride, Unit>(tile, x + k, d.tap_step, w, count, ahead);
       k += count;
       tile.left -= count;
     }
@@ -101,7 +105,7 @@ void run_vectors(const DirectLine& d) noexcept {
   run_tiles(d,
             d.tap_step == 1 && d.steps == 1 ? kTable<Window, Stride, NV, true>.fn
                                             : kTable<Window, Stride, NV, false>.fn,
-            kCount);
+            kCount, true);
 }
 
 template <int Window, int Stride>
