@@ -17,9 +17,10 @@ using passes::LayoutForm;
 // Nanoseconds, on a Xeon (family 6, model 143) at one thread, fitted to what MeasuredLayoutCosts says of the
 // nodes of 30 models. Moves within L2 and beyond; a step that is taken per piece of memory that lies
 // together.
-constexpr double kMoveNear = 0.09, kMoveFar = 0.13, kMoveFarPlanes = 0.25, kPixel = 4.5, kStep = 14;
+constexpr double kMoveStep = 300, kMoveNear = 0.09, kMoveFar = 0.13, kMoveFarPlanes = 0.25, kMovePages = 0.35,
+                 kPixel = 4.5, kStep = 14;
 constexpr int64_t kManyPlanes = 96;
-// Numbers in a row below which whoever reads or writes rows in a wider tensor pays kStep for each.
+// Numbers in a row below which whoever reads or writes rows in a wider tensor pays a step for each.
 constexpr int64_t kShortRow = 16;
 constexpr double kNearBytes = 640 << 10;
 // Per byte read and written: copies (one number at a time: per number); windows of a pool that lie across
@@ -27,7 +28,7 @@ constexpr double kNearBytes = 640 << 10;
 constexpr double kCopy = 0.04, kGather = 1.4, kPoolPlain = 0.8, kPoolLast = 0.08;
 constexpr double kResizePlain = 0.5, kResizeLast = 0.1, kGlobal = 0.02, kGlobalRow = 75, kLrnPlain = 0.15,
                  kLrnLast = 0.2;
-constexpr double kFourChannels = 0.2;
+constexpr double kFourChannels = 0.2, kStrips = 0.2;
 constexpr double kSoftmaxRows = 0.15, kSoftmaxStrided = 0.16;
 
 Dims stored_dims(const Graph& g, ValueId v, LayoutForm::Kind kind) {
@@ -63,11 +64,12 @@ double bytes_of(const Graph& g, const Node& n) {
   return sum;
 }
 
-// Pieces of x that lie together in a copy to or from a tensor that is wider along `axis`.
-double pieces(const Graph& g, ValueId x, int64_t axis, LayoutForm::Kind kind) {
+// Of the pieces of x that lie together in a tensor that is wider along `axis`, for whoever goes through them.
+double step_cost(const Graph& g, ValueId x, int64_t axis, LayoutForm::Kind kind) {
   const Dims dims = stored_dims(g, x, kind);
   const double all = elements_from(dims, 0), piece = elements_from(dims, stored_axis(g, x, axis, kind));
-  return piece > 0 ? all / piece : 0;
+  if (piece <= 0) return 0;
+  return all / piece * (piece > 1 ? kStep : kGather);
 }
 
 // Of a binary operator: how often the walk over the result has to begin anew because an operand repeats.
@@ -112,10 +114,10 @@ double copy_cost(const Graph& g, NodeId id, const LayoutForm& form, double bytes
   const int64_t axis = range ? range->axis : n.attrs.integer("axis", 0);
   double steps = 0;
   for (ValueId v : n.is("Concat") ? n.inputs : n.outputs) {
-    if (v != kNoValue) steps += pieces(g, v, axis, form.kind);
+    if (v != kNoValue) steps += step_cost(g, v, axis, form.kind);
   }
   const Copying c = copying_of(g, id, form);
-  return c.share * (bytes * kCopy + kStep * steps) + 1e9 * c.in_rows;
+  return c.share * (bytes * kCopy + steps) + 1e9 * c.in_rows;
 }
 
 // Nanoseconds by which a form is dearer than another, for the operators that care.
@@ -142,31 +144,55 @@ double form_cost(const Graph& g, NodeId id, const LayoutForm& form) {
 
 }  // namespace
 
-double LayoutModel::move(const Fact& fact, Layout) {
+double LayoutModel::move(const Fact& fact, Layout from) {
   const auto bytes = static_cast<double>(fact.bytes());
-  // Pixels of one or three numbers move one by one; planes far apart evict each other.
-  const int64_t channels = fact.dims[1].value();
-  const double pixels =
-      channels > 0 ? bytes / static_cast<double>(channels * static_cast<int64_t>(size_of(fact.dtype))) : 0;
-  const double least = channels < 4 ? kPixel * pixels : 0;
-  const double far = channels < kManyPlanes ? kMoveFar : kMoveFarPlanes;
-  return 1e-9 * (100 + std::max(least, kMoveNear * std::min(bytes, kNearBytes) +
-                                           far * std::max(0.0, bytes - kNearBytes)));
+  const int64_t channels = std::max<int64_t>(1, fact.dims[1].value());
+  const int64_t pixels = fact.elements() / (channels * std::max<int64_t>(1, fact.dims[0].value()));
+  // Pixels of one to three numbers move one by one; planes far apart, and lines at distances of whole pages,
+  // evict each other.
+  const double least = channels < 4 ? kPixel * static_cast<double>(fact.elements() / channels) : 0;
+  const bool pages = from == Layout::first ? channels % 256 == 0 : pixels % 1024 == 0;
+  const double near = pages ? kMovePages : kMoveNear;
+  const double far = pages ? kMovePages : channels < kManyPlanes ? kMoveFar : kMoveFarPlanes;
+  return 1e-9 * (kMoveStep + std::max(least, near * std::min(bytes, kNearBytes) +
+                                                 far * std::max(0.0, bytes - kNearBytes)));
 }
+
+namespace {
+
+// What computing a convolution and the depthwise one behind it strip by strip saves
+// (graph/passes/fuse_strips.cc), which takes channels-last input.
+double lost_strips(const Graph& g, const Node& n) {
+  const ValueId y = n.out(0);
+  const auto bytes = static_cast<double>(g.fact(y).bytes());
+  if (bytes < kNearBytes || g.value(y).uses.size() != 1) return 0;
+  const Node& next = g.node(g.value(y).uses[0].node);
+  const bool depthwise = is_convolution(next) && next.attrs.integer("group", 1) > 1 &&
+                         g.fact(y).dims[1] == Dim(next.attrs.integer("group", 1));
+  return depthwise ? kStrips * bytes : 0;
+}
+
+// Nanoseconds.
+double conv_cost(const Graph& g, const LayoutChoice& choice, LayoutForm::Kind kind) {
+  const Node& n = g.node(choice.node);
+  if (choice.forms.size() < 3) return 0;
+  if (kind == LayoutForm::Kind::planes) return lost_strips(g, n);
+  // Four channels read channels-last are slower than as planes (mlsd_320_tiny: 1.6 ms against 0.9); with
+  // three both are the same.
+  return g.fact(n.in(0)).dims[1] == Dim(4) ? kFourChannels * static_cast<double>(g.fact(n.out(0)).bytes())
+                                           : 0;
+}
+
+}  // namespace
 
 double LayoutModel::node(const Graph& g, const LayoutChoice& choice, const LayoutForm& form) {
   const Node& n = g.node(choice.node);
   if (n.is("Transpose")) return transpose_cost(g, choice, form, *this);
-  if (is_convolution(n)) {
-    // Four channels read channels-last are slower than as planes (mlsd_320_tiny: 1.6 ms against 0.9); with
-    // three both are the same.
-    const bool four = choice.forms.size() > 2 && g.fact(n.in(0)).dims[1] == Dim(4);
-    const double slow = four && form.kind != LayoutForm::Kind::planes
-                            ? 1e-9 * kFourChannels * static_cast<double>(g.fact(n.out(0)).bytes())
-                            : 0;
-    return slow + (form.kind == LayoutForm::Kind::plain ? moves_around(g, form, *this) : 0);
-  }
-  return 1e-9 * form_cost(g, choice.node, form);
+  const bool plain = form.kind == LayoutForm::Kind::plain;
+  // Of equals the channels-last form: its neighbours are more likely to want it.
+  const double tie = plain ? 1e-12 : 0;
+  if (!is_convolution(n)) return tie + 1e-9 * form_cost(g, choice.node, form);
+  return tie + 1e-9 * conv_cost(g, choice, form.kind) + (plain ? moves_around(g, form, *this) : 0);
 }
 
 bool is_convolution(const Node& n) {
@@ -247,7 +273,7 @@ Copying copying_of(const Graph& g, NodeId id, const LayoutForm& form) {
     if (!ours || !(contiguous || in_rows)) {
       copied += bytes;
     } else if (!contiguous && stored_dims(g, v, form.kind).back() < kShortRow) {
-      out.in_rows += 1e-9 * kStep * pieces(g, v, axis, form.kind);
+      out.in_rows += 1e-9 * step_cost(g, v, axis, form.kind);
     }
   }
   out.share = all > 0 ? copied / all : 1;

@@ -22,6 +22,7 @@ using Clock = std::chrono::steady_clock;
 // first one or two of them fetch code and data.
 constexpr double kSeconds = 1e-3;
 constexpr int kLeastRuns = 4, kMostRuns = 50;
+constexpr double kNoise = 0.05;
 
 // ---- nodes as a graph of their own ----
 
@@ -182,7 +183,9 @@ double MeasuredLayoutCosts::node(const Graph& g, const LayoutChoice& choice, con
   const double all = once(signature(g, choice, form.kind) + machine(isa_, threads_),
                           [&] { return seconds(alone(g, choice, form.kind), isa_, threads_, false); });
   const Copying c = copying_of(g, choice.node, form);
-  return c.share * all + c.in_rows;
+  // Noise is not to decide between forms that run the same loops: of equals the channels-last one.
+  const double tie = form.kind == LayoutForm::Kind::plain ? kNoise * all : 0;
+  return c.share * (all + tie) + c.in_rows;
 }
 
 double MeasuredLayoutCosts::move(const Fact& fact, passes::Layout from) {
