@@ -60,8 +60,11 @@ constexpr const KernelInfo* kAll[] = {
     &window5s2_f32_sse2,
     &direct_f32_sse2,
     &winograd_f32_avx512,
+    &winograd2_f32_avx512,
     &winograd_f32_avx2,
+    &winograd2_f32_avx2,
     &winograd_f32_sse2,
+    &winograd2_f32_sse2,
     // tables, one per level: the folder of the name
     &eltwise_avx512.info,
     &eltwise_avx2.info,
@@ -95,10 +98,10 @@ constexpr const KernelInfo* kAll[] = {
     &probe_avx2.info,
     &probe_sse2.info,
 #elif defined(__aarch64__)
-    &gemm_f32_neon,    &gemm_i16_neon,      &depthwise_f32_neon, &eltwise_neon.info,   &winograd_f32_neon,
-    &window3_f32_neon, &window3s2_f32_neon, &window5_f32_neon,   &window5s2_f32_neon,  &direct_f32_neon,
-    &reduce_neon.info, &softmax_neon.info,  &norm_neon.info,     &pool_neon.info,      &resize_neon.info,
-    &rnn_neon.info,    &quantize_neon.info, &probe_neon.info,    &attention_neon.info,
+    &gemm_f32_neon,      &gemm_i16_neon,    &depthwise_f32_neon, &eltwise_neon.info, &winograd_f32_neon,
+    &winograd2_f32_neon, &window3_f32_neon, &window3s2_f32_neon, &window5_f32_neon,  &window5s2_f32_neon,
+    &direct_f32_neon,    &reduce_neon.info, &softmax_neon.info,  &norm_neon.info,    &pool_neon.info,
+    &resize_neon.info,   &rnn_neon.info,    &quantize_neon.info, &probe_neon.info,   &attention_neon.info,
 #endif
 };
 

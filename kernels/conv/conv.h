@@ -58,7 +58,7 @@ enum class ConvMethod : uint8_t {
   gemm,             // 1x1, stride 1: a matrix product as it stands
   depthwise_bytes,  // the same of 8-bit integers, four taps at a time
   depthwise,        // one input and one output channel per group
-  winograd,         // 3x3 by a quarter of the products; worth it for many channels
+  winograd,         // 3x3 by a quarter or half of the products; worth it for many channels
   patches,          // 8-bit integers: patches are copied side by side, rows of a product on a dense kernel
   direct,           // lines of input, copied where there is padding: tiles need one address
   gather,           // few input channels: whole lines of the kernel are read in place, or copied at the edges
@@ -71,6 +71,7 @@ struct ConvAlgorithm {
   std::string_view (*refusal)(const ConvProblem&, IsaSet) noexcept;
   // Whether it is the choice among those that can and come after it; null: always.
   bool (*pays)(const ConvProblem&) noexcept;
+  int tile = 0;  // winograd: outputs of a tile along an axis
 };
 // The best first; the last takes every problem.
 std::span<const ConvAlgorithm> conv_algorithms() noexcept;

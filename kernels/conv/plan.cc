@@ -77,31 +77,45 @@ bool patches_pay(const ConvProblem& p) noexcept {
   return !refusal_gemm(p, kIsaNone).empty();
 }
 
-std::string_view refusal_winograd(const ConvProblem& p, IsaSet isa) noexcept {
+std::string_view refusal_winograd2(const ConvProblem& p, IsaSet isa) noexcept {
   if (p.transposed) return "is transposed";
   if (p.planar) return kPlanar;
   if (p.a != DType::f32 || p.b != DType::f32 || p.c != DType::f32) return "is not f32";
   if (p.groups != 1) return "has groups";
   if (p.kernel != Dims3{1, 3, 3} || p.in[0] != 1 || p.out(0) != 1) return "kernel is not 3x3";
   if (p.stride != Dims3{1, 1, 1} || p.dilation != Dims3{1, 1, 1}) return "stride or dilation is not 1";
-  if (p.ic < 16)
-    return "fewer than 16 input channels: its rounding error would exceed 4 times a plain loop's";
   if (!find_kernel<WinogradKernel>("winograd", isa)) return "no winograd kernel for this ISA";
   return kFits;
 }
 
+std::string_view refusal_winograd4(const ConvProblem& p, IsaSet isa) noexcept {
+  if (p.ic < 16)
+    return "fewer than 16 input channels: its rounding error would exceed 4 times a plain loop's";
+  return refusal_winograd2(p, isa);
+}
+
 // Vectors of 16 multiply-adds, two a cycle, on one core of a Xeon with AVX-512 (model 143); with narrower
 // vectors everything takes longer alike. The transforms of a tile take 110 cycles for 16 channels of input or
-// output; weights beyond L2 arrive at 8 bytes a cycle.
-bool winograd_pays(const ConvProblem& p) noexcept {
+// output with F(4x4), 30 with F(2x2); weights beyond L2 arrive at 4 bytes a cycle while products are
+// computed.
+double winograd_cycles(const ConvProblem& p, int out) noexcept {
   const auto macs = static_cast<double>(p.ic) * static_cast<double>(p.oc);
-  const int64_t down = (p.out(1) + 3) / 4, across = (p.out(2) + 3) / 4;
+  const int64_t down = (p.out(1) + out - 1) / out, across = (p.out(2) + out - 1) / out;
   const auto tiles = static_cast<double>(p.n * down * across);
-  const double direct = static_cast<double>(p.n * p.out_pixels()) * 9 * macs / 32 / 0.85;
-  const double products = tiles * 36 * macs / 32 / 0.75;
-  const double transforms = tiles * static_cast<double>(p.ic + p.oc) / 16 * 110;
-  const double weights = macs * 36 * 4 / 8;
-  return products + transforms + (macs * 36 * 4 > (1 << 20) ? weights : 0) < 0.85 * direct;
+  const double each = (out + 2) * (out + 2);
+  const double products = tiles * each * macs / 32 / 0.75;
+  const double transforms = tiles * static_cast<double>(p.ic + p.oc) / 16 * (out == 4 ? 110 : 30);
+  const double weights = macs * each * 4 > (1 << 20) ? macs * each : 0;
+  return std::max(products, weights) + transforms;
+}
+double direct_cycles(const ConvProblem& p) noexcept {
+  return static_cast<double>(p.n * p.out_pixels() * 9) * static_cast<double>(p.ic * p.oc) / 32 / 0.85;
+}
+bool winograd4_pays(const ConvProblem& p) noexcept {
+  return winograd_cycles(p, 4) < 0.85 * direct_cycles(p) && winograd_cycles(p, 4) <= winograd_cycles(p, 2);
+}
+bool winograd2_pays(const ConvProblem& p) noexcept {
+  return winograd_cycles(p, 2) < 0.85 * direct_cycles(p);
 }
 
 std::string_view refusal_direct(const ConvProblem& p, IsaSet isa) noexcept {
@@ -138,7 +152,8 @@ constexpr ConvAlgorithm kAlgorithms[] = {
     {"depthwise_bytes", ConvMethod::depthwise_bytes, refusal_depthwise_bytes, nullptr},
     {"depthwise", ConvMethod::depthwise, refusal_depthwise, nullptr},
     {"patches", ConvMethod::patches, refusal_patches, patches_pay},
-    {"winograd", ConvMethod::winograd, refusal_winograd, winograd_pays},
+    {"winograd", ConvMethod::winograd, refusal_winograd4, winograd4_pays, 4},
+    {"winograd2", ConvMethod::winograd, refusal_winograd2, winograd2_pays, 2},
     {"direct", ConvMethod::direct, refusal_direct, direct_pays},
     {"gemm", ConvMethod::gemm, refusal_gemm, nullptr},
     {"gather", ConvMethod::gather, refusal_gather, nullptr},
@@ -322,10 +337,11 @@ ConvPlan conv_plan(const ConvProblem& problem, IsaSet isa, const ConvChoice& cho
     case ConvMethod::winograd: {
       ConvProblem product = problem;  // what the direct kernel sees of it
       product.kernel = {1, 1, 1};
-      plan.winograd = find_kernel<WinogradKernel>("winograd", isa);
+      plan.winograd = find_kernel<WinogradKernel>(
+          "winograd", isa, [&](const WinogradKernel& k) { return k.out == plan.algorithm->tile; });
       plan.direct = choose_direct(product, isa);
       plan.zeros.assign(static_cast<size_t>(problem.ic * 4), std::byte{0});
-      plan.packed_bytes = static_cast<size_t>(winograd_panel_bytes(plan) * kWinogradProducts);
+      plan.packed_bytes = static_cast<size_t>(winograd_panel_bytes(plan) * plan.winograd->products());
       break;
     }
     case ConvMethod::direct: {

@@ -48,7 +48,7 @@ ConvScratch conv_scratch(const ConvPlan& plan) noexcept {
       s.per_thread += align_up(to_size(p.out(2) * p.oc * 4));
     }
   } else if (plan.algorithm->method == ConvMethod::winograd) {
-    s.per_thread = winograd_scratch(p);
+    s.per_thread = winograd_scratch(plan);
   } else if (plan.algorithm->method == ConvMethod::direct) {
     s.per_thread = direct_scratch(p);
   } else if (plan.algorithm->method == ConvMethod::patches) {

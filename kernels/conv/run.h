@@ -32,7 +32,7 @@ void run_direct(const ConvRun& run) noexcept;
 inline constexpr int64_t kManyPixels = 64;
 size_t direct_scratch(const ConvProblem& p) noexcept;  // per thread
 void run_winograd(const ConvRun& run) noexcept;
-size_t winograd_scratch(const ConvProblem& p) noexcept;  // per thread
+size_t winograd_scratch(const ConvPlan& plan) noexcept;  // per thread
 // Packed weights: a matrix of panels of pack.h per product, input channels by output channels.
 int64_t winograd_panel_bytes(const ConvPlan& plan) noexcept;
 void pack_winograd(const ConvPlan& plan, const float* w, std::byte* packed) noexcept;

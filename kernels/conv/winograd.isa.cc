@@ -1,4 +1,4 @@
-// The transforms of Winograd's F(4x4, 3x3); see winograd.h.
+// The transforms of Winograd's F(4x4, 3x3) and F(2x2, 3x3); see winograd.h.
 #include "kernels/conv/winograd.h"
 
 #include "kernels/gemm/activate.h"
@@ -6,12 +6,11 @@
 namespace skyline::kernels {
 namespace {
 
-constexpr int kIn = kWinogradIn, kOut = kWinogradOut;
 constexpr auto kA = static_cast<float>(kWinogradNear), kB = static_cast<float>(kWinogradFar);
 constexpr float kA2 = kA * kA, kB2 = kB * kB;
 
 // d -> B'd, along one axis.
-inline void to_points(const F32 (&d)[kIn], F32 (&v)[kIn]) {
+inline void to_points(const F32 (&d)[6], F32 (&v)[6]) {
   const F32 a(kA), b(kB), a2(-kA2), b2(-kB2), sum(-(kA2 + kB2)), product(kA2 * kB2);
   const F32 even_a = mul_add(b2, d[2], d[4]), odd_a = a * mul_add(b2, d[1], d[3]);
   const F32 even_b = mul_add(a2, d[2], d[4]), odd_b = b * mul_add(a2, d[1], d[3]);
@@ -23,8 +22,15 @@ inline void to_points(const F32 (&d)[kIn], F32 (&v)[kIn]) {
   v[5] = mul_add(product, d[1], mul_add(sum, d[3], d[5]));
 }
 
+inline void to_points(const F32 (&d)[4], F32 (&v)[4]) {
+  v[0] = d[0] - d[2];
+  v[1] = d[1] + d[2];
+  v[2] = d[2] - d[1];
+  v[3] = d[1] - d[3];
+}
+
 // m -> A'm, along one axis.
-inline void from_points(const F32 (&m)[kIn], F32 (&y)[kOut]) {
+inline void from_points(const F32 (&m)[6], F32 (&y)[4]) {
   const F32 even_a = m[1] + m[2], odd_a = m[1] - m[2], even_b = m[3] + m[4], odd_b = m[3] - m[4];
   y[0] = m[0] + even_a + even_b;
   y[1] = mul_add(F32(kA), odd_a, F32(kB) * odd_b);
@@ -32,9 +38,15 @@ inline void from_points(const F32 (&m)[kIn], F32 (&y)[kOut]) {
   y[3] = mul_add(F32(kA2 * kA), odd_a, mul_add(F32(kB2 * kB), odd_b, m[5]));
 }
 
+inline void from_points(const F32 (&m)[4], F32 (&y)[2]) {
+  y[0] = m[0] + m[1] + m[2];
+  y[1] = m[1] - m[2] - m[3];
+}
+
 // n channels from c on; a Tail is not a whole vector.
-template <bool Tail>
+template <int kOut, bool Tail>
 inline void input_vector(const WinogradInput& in, int64_t c, int n) {
+  constexpr int kIn = kOut + 2;
   F32 rows[kIn][kIn];
 #pragma GCC unroll 1
   for (int i = 0; i < kIn; ++i) {
@@ -64,16 +76,18 @@ inline void input_vector(const WinogradInput& in, int64_t c, int n) {
   }
 }
 
+template <int kOut>
 void input(const WinogradInput& in) noexcept {
   int64_t c = 0;
-  for (; c + kLanes <= in.c; c += kLanes) input_vector<false>(in, c, kLanes);
-  if (c < in.c) input_vector<true>(in, c, static_cast<int>(in.c - c));
+  for (; c + kLanes <= in.c; c += kLanes) input_vector<kOut, false>(in, c, kLanes);
+  if (c < in.c) input_vector<kOut, true>(in, c, static_cast<int>(in.c - c));
 }
 
-template <bool Tail>
+template <int kOut, bool Tail>
 inline void output_vector(const WinogradOutput& out, int64_t c, int n, F32 lo, F32 hi) {
   const auto get = [n](const float* p) { return Tail ? load_first(p, n) : load(p); };
   const Epilogue& e = out.epilogue;
+  constexpr int kIn = kOut + 2;
   F32 lines[kOut][kIn];
 #pragma GCC unroll 1
   for (int j = 0; j < kIn; ++j) {
@@ -106,6 +120,7 @@ inline void output_vector(const WinogradOutput& out, int64_t c, int n, F32 lo, F
   }
 }
 
+template <int kOut>
 void output(const WinogradOutput& out) noexcept {
   const Activation& act = out.epilogue.act;
   F32 lo(-__builtin_inff()), hi(__builtin_inff());
@@ -115,22 +130,26 @@ void output(const WinogradOutput& out) noexcept {
     hi = F32(act.b);
   }
   int64_t c = 0;
-  for (; c + kLanes <= out.c; c += kLanes) output_vector<false>(out, c, kLanes, lo, hi);
-  if (c < out.c) output_vector<true>(out, c, static_cast<int>(out.c - c), lo, hi);
+  for (; c + kLanes <= out.c; c += kLanes) output_vector<kOut, false>(out, c, kLanes, lo, hi);
+  if (c < out.c) output_vector<kOut, true>(out, c, static_cast<int>(out.c - c), lo, hi);
   if (act.fn <= Act::clip) return;
   for (int64_t i = 0; i < out.rows; ++i)
     activate_rows(act, out.y + i * out.line_y, out.ldy, out.columns, out.c);
 }
 
+constexpr WinogradKernel row(const char* name, int out, void (*input)(const WinogradInput&) noexcept,
+                             void (*output)(const WinogradOutput&) noexcept) {
+  return {{.name = name, .op = "winograd", .needs = kLevelBit, .weights = DType::f32, .acc = DType::f32},
+          out,
+          input,
+          output};
+}
+
 }  // namespace
 
-constinit const WinogradKernel SKYLINE_TAGGED(winograd_f32) = {
-    {.name = SKYLINE_TEXT(SKYLINE_TAGGED(winograd_f32)),
-     .op = "winograd",
-     .needs = kLevelBit,
-     .weights = DType::f32,
-     .acc = DType::f32},
-    input,
-    output};
+constinit const WinogradKernel SKYLINE_TAGGED(winograd_f32) = row(SKYLINE_TEXT(SKYLINE_TAGGED(winograd_f32)),
+                                                                  4, input<4>, output<4>);
+constinit const WinogradKernel SKYLINE_TAGGED(winograd2_f32) =
+    row(SKYLINE_TEXT(SKYLINE_TAGGED(winograd2_f32)), 2, input<2>, output<2>);
 
 }  // namespace skyline::kernels

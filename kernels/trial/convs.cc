@@ -96,18 +96,18 @@ std::string text(const Size& s, bool depthwise) {
 void add_conv(const KernelInfo& row, const Size& size, ConvMethod method, std::vector<Trial>& out) {
   const bool depthwise = method == ConvMethod::depthwise;
   const ConvProblem p = problem_of(size, depthwise);
-  const auto algorithms = conv_algorithms();
-  const auto algorithm = std::find_if(algorithms.begin(), algorithms.end(),
-                                      [&](const ConvAlgorithm& a) { return a.method == method; });
-  auto c = std::make_shared<Conv>(conv_plan(p, row.needs, {.algorithm = &*algorithm}));
-  const ConvPlan& plan = c->plan;
-  if (plan.winograd ? plan.winograd != &row : plan.direct != &row && plan.depthwise != &row) return;
-  Trial t{.kernel = &row, .name = text(size, depthwise)};
-  t.flops = 2.0 * static_cast<double>(c->y.size()) * static_cast<double>(p.taps() * (p.ic / p.groups));
-  t.bytes = 4.0 * static_cast<double>(c->x.size() + c->y.size() + c->w.size());
-  t.run = [c] { c->run(); };
-  t.error = [c] { return c->error(); };
-  out.push_back(std::move(t));
+  for (const ConvAlgorithm& algorithm : conv_algorithms()) {
+    if (algorithm.method != method) continue;
+    ConvPlan plan = conv_plan(p, row.needs, {.algorithm = &algorithm});
+    if (plan.winograd ? plan.winograd != &row : plan.direct != &row && plan.depthwise != &row) continue;
+    auto c = std::make_shared<Conv>(std::move(plan));
+    Trial t{.kernel = &row, .name = text(size, depthwise)};
+    t.flops = 2.0 * static_cast<double>(c->y.size()) * static_cast<double>(p.taps() * (p.ic / p.groups));
+    t.bytes = 4.0 * static_cast<double>(c->x.size() + c->y.size() + c->w.size());
+    t.run = [c] { c->run(); };
+    t.error = [c] { return c->error(); };
+    out.push_back(std::move(t));
+  }
 }
 
 struct DepthwiseBytes {

@@ -437,6 +437,9 @@ TEST_CASE("conv: the method chosen, and why others refuse") {
   CHECK(conv_plan(image(3, 8, 5, 5, 3, 2, 1), isa).algorithm->name == "direct");
   CHECK(conv_plan(image(32, 8, 5, 5, 3, 2, 1), isa).algorithm->name == "direct");
   CHECK(conv_plan(image(64, 64, 56, 56, 3, 1, 1), isa).algorithm->name == "winograd");
+  ConvProblem far = image(256, 256, 14, 14, 3, 1, 1);
+  far.n = 1;
+  CHECK(conv_plan(far, isa).algorithm->name == "winograd2");
   CHECK(conv_plan(image(64, 64, 56, 56, 3, 1, 1), isa, {.winograd = false}).algorithm->name == "direct");
   ConvProblem p = image(32, 32, 5, 5, 3, 1, 1);
   p.groups = 32;
