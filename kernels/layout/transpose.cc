@@ -37,11 +37,41 @@ inline void transpose_registers(const T* x, int64_t x_step, T* y, int64_t y_step
   for (int i = 0; i < n; ++i) std::memcpy(y + i * y_step, &v[i], 16);
 }
 
+// Two to four planes of bytes to pixels that lie side by side: each pixel is stored as four bytes, of which
+// the next one overwrites what is too much. Returns the pixels done; the last ones are left to the caller.
+inline int64_t planes_to_pixels(const uint8_t* x, int64_t x_step, uint8_t* y, int64_t planes,
+                                int64_t pixels) noexcept {
+  const auto order = std::make_index_sequence<16>();
+  const auto order16 = std::make_index_sequence<8>();
+  int64_t j = 0;
+  for (; j + 16 < pixels; j += 16, y += 16 * planes) {
+    Vec<uint8_t> v[4] = {}, low[2], high[2];
+    for (int64_t i = 0; i < planes; ++i) std::memcpy(&v[i], x + i * x_step + j, 16);
+    interleave<uint8_t>(v[0], v[1], &low[0], &high[0], order);
+    interleave<uint8_t>(v[2], v[3], &low[1], &high[1], order);
+    Vec<uint16_t> out[4];
+    interleave<uint16_t>(Vec<uint16_t>(low[0]), Vec<uint16_t>(low[1]), &out[0], &out[1], order16);
+    interleave<uint16_t>(Vec<uint16_t>(high[0]), Vec<uint16_t>(high[1]), &out[2], &out[3], order16);
+    uint32_t words[16];
+    std::memcpy(words, out, sizeof words);
+    for (int64_t k = 0; k < 16; ++k) std::memcpy(y + k * planes, &words[k], 4);
+  }
+  return j;
+}
+
 // y[j * y_step + i] = x[i * x_step + j] for i < rows, j < columns.
 template <class T>
 void transpose_tile(const T* x, int64_t x_step, T* y, int64_t y_step, int64_t rows,
                     int64_t columns) noexcept {
   constexpr int64_t n = 16 / sizeof(T);
+  if constexpr (sizeof(T) == 1) {
+    if (rows >= 2 && rows <= 4 && y_step == rows) {
+      const int64_t done = planes_to_pixels(x, x_step, y, rows, columns);
+      x += done;
+      y += done * y_step;
+      columns -= done;
+    }
+  }
   const int64_t whole_rows = rows / n * n, whole_columns = columns / n * n;
   for (int64_t i = 0; i < whole_rows; i += n) {
     for (int64_t j = 0; j < whole_columns; j += n) {
