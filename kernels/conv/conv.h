@@ -59,6 +59,7 @@ enum class ConvMethod : uint8_t {
   depthwise_bytes,  // the same of 8-bit integers, four taps at a time
   depthwise,        // one input and one output channel per group
   winograd,         // 3x3 by a quarter or half of the products; worth it for many channels
+  lines,            // 8-bit integers, stride 1: tiles read the padded image in place
   patches,          // 8-bit integers: patches are copied side by side, rows of a product on a dense kernel
   direct,           // lines of input, copied where there is padding: tiles need one address
   gather,           // few input channels: whole lines of the kernel are read in place, or copied at the edges

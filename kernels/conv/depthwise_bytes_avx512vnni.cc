@@ -1,6 +1,6 @@
 // Depthwise convolution of bytes by AVX512-VNNI; the contract is in depthwise_bytes.h.
-#include "kernels/conv/depthwise_bytes.h"
 #include "kernels/base/simd.h"
+#include "kernels/conv/depthwise_bytes.h"
 
 namespace skyline::kernels {
 namespace {

@@ -102,10 +102,12 @@ void conv_pack(const ConvPlan& plan, const ConvWeights& w, std::byte* packed) no
                 packed);
     return;
   }
-  if (plan.algorithm->method == ConvMethod::patches) {
+  if (plan.algorithm->method == ConvMethod::patches || plan.algorithm->method == ConvMethod::lines) {
     const ConvProblem& p = plan.problem;
     const BSource src{.b = w.w, .type = p.b, .k_stride = p.taps(), .n_stride = p.ic * p.taps()};
-    return dense_pack(*plan.gemm.dense, src, p.taps(), 1, p.ic, p.oc, packed);
+    DenseRuns runs{.runs = p.taps(), .k = p.ic, .run_stride = 1};
+    if (plan.algorithm->method == ConvMethod::lines) runs = lines_runs(p);
+    return dense_pack(*plan.gemm.dense, src, runs, p.oc, packed);
   }
   if (plan.algorithm->method == ConvMethod::depthwise_bytes)
     return pack_depthwise_bytes(plan.problem, w.w, packed);

@@ -72,6 +72,15 @@ std::string_view refusal_patches(const ConvProblem& p, IsaSet isa) noexcept {
   return kFits;
 }
 
+std::string_view refusal_line(const ConvProblem& p, IsaSet isa) noexcept {
+  const std::string_view why = refusal_patches(p, isa);
+  return why.empty() ? refusal_lines(p) : why;
+}
+bool line_pays(const ConvProblem& p) noexcept {
+  const DenseKernel* kernel = dense_kernel(p, isa_detected());
+  return kernel && lines_pay(p, *kernel);
+}
+
 // Not where a product reads the image as it stands.
 bool patches_pay(const ConvProblem& p) noexcept {
   return !refusal_gemm(p, kIsaNone).empty();
@@ -151,6 +160,7 @@ std::string_view refusal_indirect(const ConvProblem& p, IsaSet) noexcept {
 constexpr ConvAlgorithm kAlgorithms[] = {
     {"depthwise_bytes", ConvMethod::depthwise_bytes, refusal_depthwise_bytes, nullptr},
     {"depthwise", ConvMethod::depthwise, refusal_depthwise, nullptr},
+    {"lines", ConvMethod::lines, refusal_line, line_pays},
     {"patches", ConvMethod::patches, refusal_patches, patches_pay},
     {"winograd", ConvMethod::winograd, refusal_winograd4, winograd4_pays, 4},
     {"winograd2", ConvMethod::winograd, refusal_winograd2, winograd2_pays, 2},
@@ -290,7 +300,7 @@ ConvPlan conv_plan(const ConvProblem& problem, IsaSet isa, const ConvChoice& cho
     if (!choice.algorithm) {
       if (a.pays && a.refusal(problem, isa).empty() && !a.pays(problem)) continue;
       if (a.method == ConvMethod::winograd && !choice.winograd) continue;
-      if (a.method == ConvMethod::patches && choice.kernel) continue;
+      if ((a.method == ConvMethod::patches || a.method == ConvMethod::lines) && choice.kernel) continue;
     }
     const std::string_view why = a.refusal(problem, isa);
     if (why.empty()) {
@@ -321,6 +331,11 @@ ConvPlan conv_plan(const ConvProblem& problem, IsaSet isa, const ConvChoice& cho
                             isa, choice.kernel);
       plan.kernel = plan.gemm.kernel;
       plan.packed_bytes = plan.gemm.packed_b_bytes;
+      break;
+    case ConvMethod::lines:
+      plan.gemm.dense = dense_kernel(problem, isa);
+      plan.packed_bytes =
+          plan.gemm.dense->packed_bytes(problem.oc, lines_runs(problem).padded(*plan.gemm.dense));
       break;
     case ConvMethod::patches:
       plan.gemm.dense = dense_kernel(problem, isa);

@@ -51,6 +51,8 @@ ConvScratch conv_scratch(const ConvPlan& plan) noexcept {
     s.per_thread = winograd_scratch(plan);
   } else if (plan.algorithm->method == ConvMethod::direct) {
     s.per_thread = direct_scratch(p);
+  } else if (plan.algorithm->method == ConvMethod::lines) {
+    s.image = lines_image(plan);
   } else if (plan.algorithm->method == ConvMethod::patches) {
     s.image = align_up(to_size(p.oc * 4));  // the bias, less what the zero point adds
     s.per_thread = patches_scratch(plan);
@@ -103,6 +105,8 @@ void conv_run(const ConvPlan& plan, const ConvArgs& args, std::byte* workspace, 
     run_winograd(run);
   } else if (plan.algorithm->method == ConvMethod::direct) {
     run_direct(run);
+  } else if (plan.algorithm->method == ConvMethod::lines) {
+    run_lines(run);
   } else if (plan.algorithm->method == ConvMethod::patches) {
     run_patches(run);
   } else {

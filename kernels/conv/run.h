@@ -1,6 +1,7 @@
 #pragma once
 // The methods behind conv_run, and the scratch that they share.
 #include "kernels/conv/conv.h"
+#include "kernels/gemm/dense.h"
 
 namespace skyline::kernels {
 
@@ -36,6 +37,12 @@ size_t winograd_scratch(const ConvPlan& plan) noexcept;  // per thread
 // Packed weights: a matrix of panels of pack.h per product, input channels by output channels.
 int64_t winograd_panel_bytes(const ConvPlan& plan) noexcept;
 void pack_winograd(const ConvPlan& plan, const float* w, std::byte* packed) noexcept;
+// Whether, and why not, lines of the padded image can be read in place.
+std::string_view refusal_lines(const ConvProblem& p) noexcept;
+bool lines_pay(const ConvProblem& p, const DenseKernel& kernel) noexcept;
+DenseRuns lines_runs(const ConvProblem& p) noexcept;
+size_t lines_image(const ConvPlan& plan) noexcept;
+void run_lines(const ConvRun& run) noexcept;
 void run_patches(const ConvRun& run) noexcept;
 size_t patches_scratch(const ConvPlan& plan) noexcept;  // per thread
 void run_on_tiles(const ConvRun& run) noexcept;         // gather and indirect

@@ -8,19 +8,21 @@ namespace skyline::kernels {
 namespace {
 
 template <class T>
-void pack_panel(const BSource& src, int64_t runs, int64_t run_stride, int64_t k, int64_t n, int64_t width,
+void pack_panel(const BSource& src, const DenseRuns& runs, int64_t line_bytes, int64_t n, int64_t width,
                 int8_t* to, int32_t* sums) {
   constexpr int kShift = std::is_signed_v<T> ? 0 : 128;
   auto* b = static_cast<const T*>(src.b);
   for (int64_t j = 0; j < n; ++j) {
     int32_t sum = 0;
-    int64_t at = 0;  // in the column
-    for (int64_t r = 0; r < runs; ++r) {
-      const T* p = b + r * run_stride + j * src.n_stride;
-      for (int64_t kk = 0; kk < k; ++kk, ++at) {
-        const int value = p[kk * src.k_stride] - kShift;
-        to[(at / 4 * width + j) * 4 + at % 4] = static_cast<int8_t>(value);
-        sum += value;
+    for (int64_t l = 0; l < runs.lines; ++l) {
+      int64_t at = l * line_bytes;  // in the column
+      for (int64_t r = 0; r < runs.runs; ++r) {
+        const T* p = b + l * runs.line_stride + r * runs.run_stride + j * src.n_stride;
+        for (int64_t kk = 0; kk < runs.k; ++kk, ++at) {
+          const int value = p[kk * src.k_stride] - kShift;
+          to[(at / 4 * width + j) * 4 + at % 4] = static_cast<int8_t>(value);
+          sum += value;
+        }
       }
     }
     sums[j] = sum;
@@ -29,10 +31,11 @@ void pack_panel(const BSource& src, int64_t runs, int64_t run_stride, int64_t k,
 
 }  // namespace
 
-void dense_pack(const DenseKernel& kernel, const BSource& src, int64_t runs, int64_t run_stride, int64_t k,
-                int64_t n, std::byte* to) noexcept {
-  const PanelShape shape = kernel.shape(n, runs * k);
-  auto* sums = const_cast<int32_t*>(kernel.column_sums(to, n, runs * k));
+void dense_pack(const DenseKernel& kernel, const BSource& src, const DenseRuns& runs, int64_t n,
+                std::byte* to) noexcept {
+  const int64_t k = runs.padded(kernel), line_bytes = kernel.steps(runs.runs * runs.k) * 4;
+  const PanelShape shape = kernel.shape(n, k);
+  auto* sums = const_cast<int32_t*>(kernel.column_sums(to, n, k));
   std::memset(to, 0, static_cast<size_t>(shape.bytes()));
   const auto size = static_cast<int64_t>(size_of(src.type));
   for (int64_t p = 0; p < shape.panels(); ++p) {
@@ -41,9 +44,9 @@ void dense_pack(const DenseKernel& kernel, const BSource& src, int64_t runs, int
     from.b = static_cast<const std::byte*>(src.b) + col * src.n_stride * size;
     auto* panel = reinterpret_cast<int8_t*>(to + shape.offset(p));
     if (src.type == DType::u8) {
-      pack_panel<uint8_t>(from, runs, run_stride, k, columns, shape.columns(p), panel, sums + col);
+      pack_panel<uint8_t>(from, runs, line_bytes, columns, shape.columns(p), panel, sums + col);
     } else {
-      pack_panel<int8_t>(from, runs, run_stride, k, columns, shape.columns(p), panel, sums + col);
+      pack_panel<int8_t>(from, runs, line_bytes, columns, shape.columns(p), panel, sums + col);
     }
   }
 }

@@ -2,7 +2,8 @@
 // Products of 8-bit integers on dot-product and tile instructions, which take four values of K at once and
 // rows of A that lie evenly spaced: the micro-kernel's contract and the loops around it.
 //
-//   for s in 0..steps, for r in 0..4:  C[i][j] += A[i][4*s + r] * B[s][j][r]
+//   for l in 0..lines, s in 0..steps, r in 0..4:
+//     C[i][j] += A[i][l * line_stride + 4*s + r] * B[l*steps + s][j][r]
 //
 // Sums are exact in 32 bits. B is i8, packed as pack.h says, then n sums of its columns; where it was u8, 128
 // is taken off. So a product with zero points a_zero and b_zero is sum - a_zero * column_sum, if b_zero is 0
@@ -22,16 +23,24 @@ namespace skyline::kernels {
 // One tile of C, m x n with 1 <= m <= mr and 1 <= n <= nr.
 struct DenseTile {
   const std::byte* a = nullptr;
-  int64_t a_stride = 0;  // bytes between rows; readable are 4 * steps bytes of each, and rows up to a
-                         // multiple of row_block. What is behind K may be anything: B is zero there
+  int64_t a_stride = 0;  // bytes between rows; readable are 4 * steps bytes of each line of each, and rows up
+                         // to a multiple of row_block. What is behind K may be anything: B is zero there
+  int64_t lines = 1, line_stride = 0;  // bytes between lines: runs of K that lie apart, as a convolution's do
   const std::byte* b = nullptr;
   int64_t b_stride = 0;  // bytes between steps of the panel
-  int64_t steps = 0;     // a multiple of step_block
+  int64_t steps = 0;     // of a line; a multiple of step_block
   void* c = nullptr;
-  int64_t c_stride = 0;  // bytes
+  int64_t c_stride = 0;                // bytes
+  const int64_t* c_offsets = nullptr;  // in place of c_stride: bytes from c to each row, or -1: not wanted
   int64_t m = 0, n = 0;
   DType out = DType::i32;  // i32, f32, u8 or i8
   Epilogue epilogue;       // its pointers moved to this tile's first row and column
+
+  char* row(int64_t i) const {  // null if not wanted
+    auto* first = static_cast<char*>(c);
+    if (!c_offsets) return first + i * c_stride;
+    return c_offsets[i] < 0 ? nullptr : first + c_offsets[i];
+  }
 };
 
 struct DenseKernel : KernelInfo {
@@ -58,11 +67,21 @@ struct DenseKernel : KernelInfo {
 extern const DenseKernel dense_u8_amx, dense_i8_amx, dense_u8_avx512vnni;
 #endif
 
-// Packs B, element (kk, j) at src.b[kk * k_stride + j * n_stride], and sums its columns; the zero point of
-// src is not used. K may be taken from several runs (the taps of a convolution): kk-th value of run r at
-// src.b + r * run_stride. to: kernel.packed_bytes(n, runs * k).
-void dense_pack(const DenseKernel& kernel, const BSource& src, int64_t runs, int64_t run_stride, int64_t k,
-                int64_t n, std::byte* to) noexcept;
+// Where K comes from: lines, each of runs of k values that lie side by side in packed B, and then zeros up to
+// whole steps. The kk-th value of run r of line l is at src.b + l * line_stride + r * run_stride + kk *
+// src.k_stride, in elements.
+struct DenseRuns {
+  int64_t lines = 1, runs = 1, k = 0;
+  int64_t line_stride = 0, run_stride = 0;
+  // As if all were one line: the k that DenseKernel's functions take.
+  int64_t padded(const DenseKernel& kernel) const {
+    return lines == 1 ? runs * k : lines * kernel.steps(runs * k) * 4;
+  }
+};
+// Packs B of n columns, src.n_stride apart, and sums them; the zero point of src is not used. to:
+// kernel.packed_bytes(n, runs.padded(kernel)).
+void dense_pack(const DenseKernel& kernel, const BSource& src, const DenseRuns& runs, int64_t n,
+                std::byte* to) noexcept;
 
 // Copies rows of k bytes for the kernel: 128 added to i8 where the kernel takes u8, zeros up to dst_stride.
 void dense_rows(const DenseKernel& kernel, DType type, const std::byte* a, int64_t m, int64_t k,

@@ -29,9 +29,14 @@ void tile(const DenseTile& t) noexcept {
   if constexpr (kAcross == 2) _tile_zero(1);
   if constexpr (kDown == 2) _tile_zero(2);
   if constexpr (kDown == 2 && kAcross == 2) _tile_zero(3);
-  const std::byte *a = t.a, *b = t.b;
+  const std::byte* b = t.b;
   const int64_t lower = kTile * t.a_stride, next = kTile * t.b_stride;
-  for (int64_t s = 0; s < t.steps; s += kTile, a += 64, b += next) {
+  for (int64_t i = 0, blocks = t.steps / kTile, line = 0, s = 0; i < t.lines * blocks; ++i, b += next) {
+    const std::byte* a = t.a + line * t.line_stride + s * 64;
+    if (++s == blocks) {
+      s = 0;
+      ++line;
+    }
     _tile_loadd(6, b, t.b_stride);
     _tile_loadd(4, a, t.a_stride);
     if constexpr (kAcross == 2) _tile_loadd(7, b + 64, t.b_stride);

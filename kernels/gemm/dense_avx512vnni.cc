@@ -16,18 +16,21 @@ void tile(const DenseTile& t) noexcept {
   }
   const std::byte* b = t.b;
   const int64_t stride = t.a_stride;
-  for (int64_t s = 0; s < t.steps; ++s, b += t.b_stride) {
-    __m512i vb[NV];
+  for (int64_t line = 0; line < t.lines; ++line) {
+    const std::byte* first = t.a + line * t.line_stride;
+    for (int64_t s = 0; s < t.steps; ++s, b += t.b_stride) {
+      __m512i vb[NV];
 #pragma GCC unroll 2
-    for (int j = 0; j < NV; ++j) vb[j] = _mm512_loadu_si512(b + j * 64);
-    const std::byte* a = t.a + s * 4;
+      for (int j = 0; j < NV; ++j) vb[j] = _mm512_loadu_si512(b + j * 64);
+      const std::byte* a = first + s * 4;
 #pragma GCC unroll 16
-    for (int i = 0; i < M; ++i, a += stride) {
-      int32_t four;
-      memcpy(&four, a, 4);
-      const __m512i va = _mm512_set1_epi32(four);
+      for (int i = 0; i < M; ++i, a += stride) {
+        int32_t four;
+        memcpy(&four, a, 4);
+        const __m512i va = _mm512_set1_epi32(four);
 #pragma GCC unroll 2
-      for (int j = 0; j < NV; ++j) acc[i][j] = _mm512_dpbusd_epi32(acc[i][j], va, vb[j]);
+        for (int j = 0; j < NV; ++j) acc[i][j] = _mm512_dpbusd_epi32(acc[i][j], va, vb[j]);
+      }
     }
   }
   alignas(64) int32_t sums[M][kNr];

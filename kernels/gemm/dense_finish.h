@@ -32,24 +32,25 @@ inline void finish_bytes(const DenseTile& t, const int32_t* sums, int64_t ld) {
     const __mmask16 lanes = first_lanes(n);
     const F32 scale = load_first(e.scale_n + j, n);
     const I32 bias = e.bias_i32 ? load_first(e.bias_i32 + j, n) : I32(0);
-    auto* c = static_cast<char*>(t.c) + j;
     const int32_t* s = sums + j;
-    for (int64_t i = 0; i < t.m; ++i, c += t.c_stride, s += ld) {
-      store_bytes(reinterpret_cast<T*>(c), I32::load_aligned(s) + bias, scale, lo, hi, zero, lanes);
+    for (int64_t i = 0; i < t.m; ++i, s += ld) {
+      char* const c = t.row(i);
+      if (c)
+        store_bytes(reinterpret_cast<T*>(c + j), I32::load_aligned(s) + bias, scale, lo, hi, zero, lanes);
     }
   }
 }
 
 inline void finish_words(const DenseTile& t, const int32_t* sums, int64_t ld) {
   for (int64_t i = 0; i < t.m; ++i) {
+    char* const c = t.row(i);
+    if (!c) continue;
     for (int64_t j = 0; j < t.n; j += kLanes) {
       const int n = static_cast<int>(t.n - j < kLanes ? t.n - j : kLanes);
-      store_integers(static_cast<char*>(t.c) + i * t.c_stride, t.out, t.epilogue,
-                     I32::load_aligned(sums + i * ld + j), j, n);
+      store_integers(c, t.out, t.epilogue, I32::load_aligned(sums + i * ld + j), j, n);
     }
-  }
-  if (t.out == DType::f32 && t.epilogue.act.fn != Act::none) {
-    activate_rows(t.epilogue.act, static_cast<float*>(t.c), t.c_stride / 4, t.m, t.n);
+    if (t.out == DType::f32 && t.epilogue.act.fn != Act::none)
+      activate_rows(t.epilogue.act, reinterpret_cast<float*>(c), 0, 1, t.n);
   }
 }
 

@@ -43,7 +43,7 @@ struct DenseRun {
       return static_cast<const std::byte*>(args.b) + at * static_cast<int64_t>(plan.packed_b_bytes);
     const BSource src{static_cast<const std::byte*>(args.b) + at, p.b, p.trans_b ? 1 : args.ldb,
                       p.trans_b ? args.ldb : 1};
-    dense_pack(*plan.dense, src, 1, 0, p.k, p.n, to);
+    dense_pack(*plan.dense, src, {.k = p.k}, p.n, to);
     return to;
   }
 
