@@ -121,6 +121,9 @@ std::optional<Lowered> lower_binary(Lowering& l) {
   if (l.out_type() != (is_compare(kOp) ? DType::boolean : type)) return std::nullopt;
   const SpanFn fn = find_binary(eltwise_kernels(l.isa), kOp, type);
   if (!fn) return std::nullopt;
+  if (kOp == BinaryOp::add || kOp == BinaryOp::mul) {
+    if (auto columns = lower_column_op(l, kOp == BinaryOp::add ? "Add" : "Mul")) return columns;
+  }
   if (l.in_ld(0) || l.in_ld(1) || l.out_ld()) {
     Chain chain{.inputs = 2, .steps = 1};
     chain.step[0] = {.binary = fn, .a = 0, .b = 1};

@@ -33,6 +33,8 @@ std::optional<Lowered> lower_variadic(Lowering& l, std::string_view op);
 // f32 steps over the node's inputs, the last of which is the result; operands may be rows inside wider
 // tensors where elements_in_place says so. In chain.cc.
 std::optional<Lowered> lower_chain(Lowering& l, const kernels::Chain& steps);
+// "Add" or "Mul" of a tensor and one number per column of it, f32; nothing for other operands. In chain.cc.
+std::optional<Lowered> lower_column_op(Lowering& l, std::string_view op);
 bool elements_in_place(const Graph& g, const Node& n, Side side, size_t index);
 
 inline constexpr Family kFamilies[] = {

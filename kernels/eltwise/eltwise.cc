@@ -56,6 +56,16 @@ void run_unary(UnaryFn fn, const float* x, float* y, int64_t n, float alpha, flo
   });
 }
 
+void run_affine_rows(AffineRowsFn fn, const AffineRows& a, int64_t rows, int threads) noexcept {
+  parallel_for(threads, rows, kGrain / (a.n + 1) + 1, [&](int64_t begin, int64_t end) noexcept {
+    AffineRows part = a;
+    part.x += begin * a.ldx;
+    part.y += begin * a.ldy;
+    if (a.other) part.other += begin * a.ldo;
+    fn(part, end - begin);
+  });
+}
+
 void run_cast(CastFn fn, size_t x_bytes, size_t y_bytes, const void* x, void* y, int64_t n,
               int threads) noexcept {
   const char* in = static_cast<const char*>(x);

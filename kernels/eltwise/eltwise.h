@@ -114,11 +114,27 @@ using SpanFn = void (*)(const void* a, const void* b, void* y, int64_t n, int st
 // y[i] = x[i], converted.
 using CastFn = void (*)(const void* x, void* y, int64_t n) noexcept;
 
+// Rows of n elements, each times a number of its column, plus one, plus that of another tensor, at least 0:
+// y = relu(x * scale + shift + other), in that order, each rounded. What is null is left out; x, y and
+// `other` have rows of their own distance. y may be x or `other` if the distances are the same.
+struct AffineRows {
+  const float* x = nullptr;
+  const float* scale = nullptr;
+  const float* shift = nullptr;
+  const float* other = nullptr;
+  float* y = nullptr;
+  int64_t ldx = 0, ldo = 0, ldy = 0;  // elements
+  int64_t n = 0;
+  bool relu = false;
+};
+using AffineRowsFn = void (*)(const AffineRows& a, int64_t rows) noexcept;
+
 struct EltwiseTable {
   KernelInfo info;  // the table as a row of all_kernels()
   UnaryFn unary[kUnaryCount];
   SpanFn binary[kBinaryCount];  // f32; null for the integer-only ops
   CastFn f32_to_f16, f16_to_f32, f32_to_bf16, bf16_to_f32;
+  AffineRowsFn affine_rows;
 };
 const EltwiseTable& eltwise_kernels(IsaSet isa) noexcept;
 extern const EltwiseTable eltwise_sse2, eltwise_avx2, eltwise_avx512,
@@ -136,6 +152,7 @@ CastFn find_cast(const EltwiseTable& t, DType from, DType to) noexcept;
 
 void run_unary(UnaryFn fn, const float* x, float* y, int64_t n, float alpha, float beta,
                int threads) noexcept;
+void run_affine_rows(AffineRowsFn fn, const AffineRows& a, int64_t rows, int threads) noexcept;
 // For find_cast and find_unary_other: element sizes in bytes.
 void run_cast(CastFn fn, size_t x_bytes, size_t y_bytes, const void* x, void* y, int64_t n,
               int threads) noexcept;

@@ -293,6 +293,43 @@ void from_bf16(const void* x, void* y, int64_t n) noexcept {
   for (int64_t i = 0; i < n; ++i) out[i] = uint32_t{in[i]} << 16;
 }
 
+// ---- rows ----
+
+template <bool Scale, bool Shift, bool Other, bool Relu>
+inline void affine_part(const AffineRows& a, const float* x, const float* o, float* y, int64_t i,
+                        int64_t n) noexcept {
+  const auto get = [n](const float* p) { return n == kLanes ? load(p) : load(p, n); };
+  F32 v = get(x + i);
+  if (Scale) v = v * get(a.scale + i);
+  if (Shift) v = v + get(a.shift + i);
+  if (Other) v = v + get(o + i);
+  if (Relu) v = vec::relu(v);
+  n == kLanes ? store(y + i, v) : store(y + i, v, n);
+}
+
+template <bool Scale, bool Shift, bool Other, bool Relu>
+void affine(const AffineRows& a, int64_t rows) noexcept {
+  const float *x = a.x, *o = a.other;
+  float* y = a.y;
+  for (int64_t r = 0; r < rows; ++r, x += a.ldx, o += Other ? a.ldo : 0, y += a.ldy) {
+    int64_t i = 0;
+    for (; i + kLanes <= a.n; i += kLanes) affine_part<Scale, Shift, Other, Relu>(a, x, o, y, i, kLanes);
+    if (i < a.n) affine_part<Scale, Shift, Other, Relu>(a, x, o, y, i, a.n - i);
+  }
+}
+
+template <bool Scale, bool Shift>
+void affine_with(const AffineRows& a, int64_t rows) noexcept {
+  if (a.other)
+    return a.relu ? affine<Scale, Shift, true, true>(a, rows) : affine<Scale, Shift, true, false>(a, rows);
+  return a.relu ? affine<Scale, Shift, false, true>(a, rows) : affine<Scale, Shift, false, false>(a, rows);
+}
+
+void affine_rows(const AffineRows& a, int64_t rows) noexcept {
+  if (a.scale) return a.shift ? affine_with<true, true>(a, rows) : affine_with<true, false>(a, rows);
+  return a.shift ? affine_with<false, true>(a, rows) : affine_with<false, false>(a, rows);
+}
+
 }  // namespace
 
 // In the order of UnaryOp and BinaryOp.
@@ -356,6 +393,7 @@ constinit const EltwiseTable SKYLINE_TAGGED(eltwise) = {
     .f16_to_f32 = from_f16,
     .f32_to_bf16 = to_bf16,
     .bf16_to_f32 = from_bf16,
+    .affine_rows = affine_rows,
 };
 
 }  // namespace skyline::kernels

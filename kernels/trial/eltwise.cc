@@ -90,6 +90,30 @@ void add_casts(const EltwiseTable& t, std::vector<Trial>& out) {
   back("bf16_to_f32", t.bf16_to_f32, f32_to_bf16_bits, bf16_bits_to_f32);
 }
 
+// As in front of the convolutions of a dense block: rows inside a wider tensor.
+void add_affine_rows(const EltwiseTable& t, std::vector<Trial>& out) {
+  constexpr int64_t kRows = 196, kColumns = 96, kWide = 256;
+  const auto x = shared(random_floats(kRows * kWide, -4, 4));
+  const auto columns = shared(random_floats(2 * kColumns, -2, 2));
+  const auto y = shared<float>(kRows * kColumns);
+  AffineRows a{.x = x->data(), .scale = columns->data(), .shift = columns->data() + kColumns, .y = y->data()};
+  a.ldx = kWide;
+  a.ldy = a.n = kColumns;
+  a.relu = true;
+  out.push_back(make_trial(t.info, "affine_rows", {.bytes = 8.0 * kRows * kColumns},
+                           [=, fn = t.affine_rows] { fn(a, kRows); },
+                           {.n = kRows * kColumns,
+                            .got = element_of(y),
+                            .want =
+                                [=](int64_t i) {
+                                  const int64_t c = i % kColumns;
+                                  const double v = double((*x)[i / kColumns * kWide + c]) * (*columns)[c];
+                                  return std::fmax(0.0, v + (*columns)[kColumns + c]);
+                                },
+                            .relative = 1.1 * kUnit,
+                            .absolute = 8 * kUnit}));
+}
+
 }  // namespace
 
 void add_eltwise_trials(const KernelInfo& row, std::vector<Trial>& out) {
@@ -97,6 +121,7 @@ void add_eltwise_trials(const KernelInfo& row, std::vector<Trial>& out) {
   for (const UnaryReference& r : unary_references()) add_unary(t, r, out);
   for (const BinaryReference& r : kBinary) add_binary(t, r, out);
   add_casts(t, out);
+  add_affine_rows(t, out);
 }
 
 }  // namespace skyline::kernels

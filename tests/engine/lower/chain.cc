@@ -37,6 +37,34 @@ TEST_CASE("fused elementwise steps") {
   }
 }
 
+TEST_CASE("rows times and plus a number per column") {
+  Random random(33);
+  const auto check = [&](const std::vector<ops::ElementwiseStep>& steps, std::vector<Dims> shapes) {
+    std::vector<Operand> operands;
+    for (const Dims& d : shapes) operands.push_back(input(random.f32(d)));
+    check_sweep({.op = "FusedElementwise",
+                 .operands = operands,
+                 .attrs = ops::steps_to_attrs(steps),
+                 .domain = "skyline"});
+  };
+  for (int64_t n : {1, 5, 16, 33, 130}) {
+    const Dims rows{2, 3, n}, column{n}, wide{1, 1, n};
+    check({{"Mul", 0, 1}, {"Add", 3, 2}, {"Relu", 4}}, {rows, column, wide});
+    check({{"Mul", 1, 0}, {"Add", 2, 3}, {"Add", 4, 0}}, {rows, wide, column});
+    check({{"Mul", 0, 1}, {"Add", 2, 0}}, {rows, column});
+    check({{"Add", 0, 1}, {"Relu", 2}}, {rows, column});
+    // Not in this order, not this operator, not a vector of columns.
+    check({{"Add", 0, 1}, {"Mul", 3, 2}}, {rows, column, column});
+    check({{"Add", 0, 1}, {"Sub", 3, 2}}, {rows, column, column});
+    check({{"Mul", 0, 1}, {"Add", 3, 2}}, {rows, {3, 1}, column});
+    check({{"Relu", 0}, {"Add", 2, 1}}, {rows, column});
+    for (const char* op : {"Add", "Mul"}) {
+      check_sweep({.op = op, .operands = {input(random.f32(rows)), input(random.f32(column))}});
+      check_sweep({.op = op, .operands = {input(random.f32(wide)), input(random.f32(rows))}});
+    }
+  }
+}
+
 TEST_CASE("variadic operators") {
   Random random(32);
   for (const char* name : {"Sum", "Max", "Min"}) {
