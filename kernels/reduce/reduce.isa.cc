@@ -15,6 +15,7 @@ constexpr int64_t kLongRow = 1 << 16;  // rows from here on are cut into chunks
 constexpr int kMaxChunks = 64;
 constexpr int64_t kRowBlock = 256;  // rows that a column sum adds up before it starts a new partial sum
 constexpr int kTile = 4;            // vectors of columns at a time
+constexpr int64_t kShortRow = 32;   // rows up to here are added one number after the other
 constexpr int64_t kGrain = 16384;   // elements worth a thread
 
 struct Add {
@@ -109,6 +110,23 @@ float long_row(const float* x, int64_t n, int threads) noexcept {
   return join_lanes<J>(row_lanes<J, keep>(partial, chunks));
 }
 
+// A lane for each of kLanes rows: to join the lanes of one vector takes longer than a short row does.
+template <class J, Pre P, Post Q>
+void short_rows(const float* x, float* y, int64_t rows, int64_t n) noexcept {
+  alignas(64) float block[kShortRow * kLanes] = {}, lanes[kLanes];
+  for (int64_t first = 0; first < rows; first += kLanes) {
+    const int64_t count = rows - first < kLanes ? rows - first : kLanes;
+    for (int64_t r = 0; r < count; ++r) {
+      const float* row = x + (first + r) * n;
+      for (int64_t i = 0; i < n; ++i) block[i * kLanes + r] = row[i];
+    }
+    F32 v(J::kStart);
+    for (int64_t i = 0; i < n; ++i) v = J::join(v, P(F32::load_aligned(block + i * kLanes)));
+    v.store_aligned(lanes);
+    for (int64_t r = 0; r < count; ++r) y[first + r] = Q(lanes[r], n);
+  }
+}
+
 template <class J, Pre P, Post Q>
 void columns(const float* x, float* y, int64_t n, int64_t inner, int64_t from, int64_t count) noexcept {
   F32 total[kTile], part[kTile];
@@ -144,6 +162,7 @@ void reduce(const float* x, float* y, int64_t outer, int64_t n, int64_t inner, i
   if (inner == 1) {
     const int64_t grain = kGrain / (n + 1) + 1;
     parallel_for(threads, outer, grain, [&](int64_t begin, int64_t end) noexcept {
+      if (n <= kShortRow) return short_rows<J, P, Q>(x + begin * n, y + begin, end - begin, n);
       for (int64_t o = begin; o < end; ++o) y[o] = Q(join_lanes<J>(row_lanes<J, P>(x + o * n, n)), n);
     });
     return;
