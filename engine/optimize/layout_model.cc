@@ -19,6 +19,7 @@ using passes::LayoutForm;
 // together.
 constexpr double kMoveStep = 300, kMoveNear = 0.09, kMoveFar = 0.13, kMoveFarPlanes = 0.25, kMovePages = 0.35,
                  kPixel = 4.5, kStep = 14;
+constexpr double kRow = 3;
 constexpr int64_t kManyPlanes = 96;
 // Numbers in a row below which whoever reads or writes rows in a wider tensor pays a step for each.
 constexpr int64_t kShortRow = 16;
@@ -138,7 +139,10 @@ double form_cost(const Graph& g, NodeId id, const LayoutForm& form) {
            kStep * elements_from(dims, 0) / static_cast<double>(std::max<int64_t>(1, dims.back()));
   }
   if (n.is("Concat") || n.is("Split") || n.is("Slice")) return copy_cost(g, id, form, bytes);
-  if ((n.op->flags & kOpElementwise) && n.inputs.size() > 1) return kStep * broadcast_runs(g, n, form.kind);
+  if ((n.op->flags & kOpElementwise) && n.inputs.size() > 1) {
+    const bool affine = last && (n.is("Add") || n.is("Mul"));  // a number per column: AffineRows
+    return (affine ? kRow : kStep) * broadcast_runs(g, n, form.kind);
+  }
   return 0;
 }
 
