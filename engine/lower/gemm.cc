@@ -127,7 +127,8 @@ std::optional<Lowered> lower_product(Lowering& l, const MatProduct& p) {
                  }),
                  .kernel = std::string(plan.kernel->name),
                  .workspace = workspace + (one_bias ? static_cast<size_t>(columns) * sizeof(float) : 0),
-                 .in_place = residual ? static_cast<int>(*residual) : -1};
+                 // Partial sums of a long K wait in the output, so a residual should not be there.
+                 .in_place = residual && plan.steps <= kSlice ? static_cast<int>(*residual) : -1};
 }
 
 std::optional<Lowered> lower_matmul(Lowering& l) {

@@ -6,17 +6,18 @@
 #include "kernels/base/levels.h"
 #include "kernels/base/memory.h"
 #include "kernels/base/parallel.h"
+#include "kernels/gemm/gemm.h"
 #include "kernels/gemm/pack.h"
 
 namespace skyline::kernels {
 namespace {
 
-// Keys a block: 12 rows of 512 scores are half of a first-level cache, and 512 keys of 64 a sixteenth of the
-// second (Sapphire Rapids).
+// Keys a block: 6 rows of 512 scores are a quarter of a first-level cache, and 512 keys of 64 a sixteenth of
+// the second (Sapphire Rapids).
 constexpr int64_t kBlock = 512;
 // Queries up to which packing K costs more than it saves: each packed element is used once a query.
 constexpr int64_t kFewRows = 4;
-constexpr int64_t kTilesPerUnit = 16;
+constexpr int64_t kTilesPerUnit = 32;
 
 // The scratch of one thread. Rows of O are padded to whole vectors.
 struct Scratch {
@@ -233,8 +234,9 @@ const AttentionTable& attention_kernels(IsaSet isa) noexcept {
 AttentionPlan attention_plan(const AttentionShape& shape, int64_t k_column, IsaSet isa, int threads) {
   AttentionPlan p;
   p.shape = shape;
-  p.kernel = find_kernel<GemmKernel>(
-      "gemm", isa, [](const GemmKernel& k) { return k.in == DType::f32 && k.kr == 1 && k.max_n == 0; });
+  // Heads have 64 columns more often than not, and blocks of keys as many times 64.
+  const GemmProblem product{.m = shape.group * shape.q_len, .n = 64, .k = shape.size};
+  p.kernel = gemm_plan(product, isa).kernel;
   p.table = &attention_kernels(isa);
   const int64_t rows = shape.group * shape.q_len;
   p.few = k_column == 1 && rows <= kFewRows;

@@ -26,6 +26,12 @@ struct Product {
   DType out = DType::f32;
   Epilogue epilogue;
   int64_t group = 1;  // panels that a tile of A meets one after the other: its rows stay in L1 meanwhile
+  // A cut of the sums (kernels that cut K only): `steps` of them from first_step on.
+  int64_t first_step = 0;
+  bool interleaved = false, add = false, more = false;  // see GemmTile
+  // Bytes that a block should bring into L2 meanwhile, from `fetch` on; null: what it will need of B.
+  const std::byte* fetch = nullptr;
+  int64_t fetch_bytes = 0;
 };
 
 // A thread's share: rows [m0, m1) by panels [p0, p1).
@@ -73,49 +79,64 @@ inline int64_t l2_bytes() {
   return std::max<int64_t>(cpu_info().l2, 256 << 10);
 }
 
-// Panels in a group. A panel that fits into L1 beside a tile's rows stays there while rows stream by. Else
-// the rows stay, and panels stream: as many as may share L2 with a block of A and what is fetched ahead. 512
-// KB of 2 MiB was the best of 0, 512 and 1024 (Xeon with AVX-512): up to a fifth faster than one panel at a
-// time where K is 2048.
-inline int64_t panel_group(const GemmKernel& kernel, const PanelShape& shape) {
-  const int64_t column = std::max<int64_t>(shape.steps, 1) * kStepBytes, panel = column * kernel.nr;
-  if (shape.n <= kernel.nr || panel + column * kernel.mr <= cpu_info().l1d) return 1;
-  return std::max<int64_t>(1, l2_bytes() / 4 / panel);
+// Panels in a group, of `steps` steps. What fits into L1 beside a tile's rows stays there while rows stream
+// by. Else the rows stay, and panels stream: as many as may share L2 with a block of A, of C and what is
+// fetched ahead (an eighth of 2 MiB on a Xeon with AVX-512).
+inline int64_t panel_group(const GemmKernel& kernel, int64_t steps) {
+  const int64_t column = std::max<int64_t>(steps, 1) * kStepBytes, panel = column * kernel.nr;
+  const int64_t l1 = cpu_info().l1d * 3 / 4 - column * kernel.mr;
+  return std::max<int64_t>(1, (panel <= l1 ? l1 : l2_bytes() / 8) / panel);
 }
 
-// What the tiles of a block should fetch ahead: those of the first group of panels rows of A that nobody has
-// read yet, the others their share of the panels of the next group. Not what is small enough to be in L2
-// anyway.
-inline void fetch_ahead(const Product& g, const Block& block, const std::byte* a, bool far_b, int64_t p,
-                        int64_t i, int64_t tiles, GemmTile& t) {
+// What the tiles of a block should fetch ahead: their share of what the block is asked to, or of the panels
+// of the next group, or of the next steps of the first group; a single tile, that is one bound by memory,
+// what it will read itself.
+inline void fetch_ahead(const Product& g, const Block& block, int64_t group, int64_t p, int64_t i,
+                        int64_t tiles, GemmTile& t) {
+  constexpr int64_t kAhead = 4096;  // bytes
+  const int64_t here = std::max<int64_t>(g.taps * g.steps, 1);
   t.fetch = nullptr;
   t.fetch_step = 0;
-  if (tiles == 1) return;
-  const int64_t steps = std::max<int64_t>(g.taps * g.steps, 1), next = p + g.group;
-  if (p < block.p0 + g.group && a && i + 1 < tiles) {
-    const int64_t share = std::min(g.group, block.p1 - block.p0), bytes = t.m * g.steps * kStepBytes;
-    t.fetch = a + tile_begin(block, tiles, i + 1) * g.steps * kStepBytes + bytes * (p - block.p0) / share;
-    t.fetch_step = t.m * kStepBytes / share;
-  } else if (far_b && next < block.p1 && !g.direct) {
-    const int64_t bytes = g.shape.stride(next) * steps, first = bytes * i / tiles;
-    t.fetch = g.b + g.shape.offset(next) + first;
-    t.fetch_step = (bytes * (i + 1) / tiles - first) / steps;
+  if (g.fetch) {
+    const int64_t calls = tiles * (block.p1 - block.p0), share = g.fetch_bytes / calls;
+    t.fetch = g.fetch + share * (i * (block.p1 - block.p0) + p - block.p0);
+    t.fetch_step = share / here;
+    return;
   }
+  if (tiles == 1) {
+    t.fetch = static_cast<const std::byte*>(t.b) + kAhead;
+    t.fetch_step = t.b_stride;
+    return;
+  }
+  if (g.direct) return;
+  int64_t next = p + g.group, first_step = g.first_step, steps = here;
+  if (next >= block.p1) {
+    if (!g.more) return;
+    next = block.p0 + p - group;
+    first_step += g.steps;
+    steps = std::min(g.steps, g.shape.steps - first_step);
+  }
+  const int64_t bytes = g.shape.stride(next) * steps, first = bytes * i / tiles;
+  t.fetch = g.b + g.shape.offset(next) + first_step * g.shape.stride(next) + first;
+  t.fetch_step = (bytes * (i + 1) / tiles - first) / here;
 }
 
 // Runs a block: for each group of panels, for each tile of rows, the panels of the group. rows(row, m) gives
-// the taps * m pointers of tile.h for the m rows from `row` on. `a`: A's first row, if the rows lie one after
-// the other and should be fetched ahead.
+// the taps * m pointers of tile.h for the m rows from `row` on.
 template <class Rows>
-void run_block(const Product& g, const Block& block, Rows&& rows, const std::byte* a = nullptr) noexcept {
+void run_block(const Product& g, const Block& block, Rows&& rows) noexcept {
   const int64_t tiles = tile_count(block, g.kernel->mr);
   const auto out_size = static_cast<int64_t>(size_of(g.out));
-  const bool far_b = g.shape.n * g.shape.steps * kStepBytes > l2_bytes() / 2;
+  // What is small enough is in L2 anyway.
+  const bool far = g.fetch || g.shape.n * g.shape.steps * kStepBytes > l2_bytes() / 2;
   GemmTile t;
   t.steps = g.steps;
   t.taps = g.taps;
   t.c_stride = g.c_stride;
   t.out = g.out;
+  t.interleaved = g.interleaved;
+  t.add = g.add;
+  t.more = g.more;
   for (int64_t p0 = block.p0; p0 < block.p1; p0 += g.group) {
     const int64_t p1 = std::min(block.p1, p0 + g.group);
     for (int64_t i = 0, row = block.m0; i < tiles; ++i) {
@@ -126,15 +147,15 @@ void run_block(const Product& g, const Block& block, Rows&& rows, const std::byt
         const int64_t col = p * g.shape.nr;
         t.n = std::min<int64_t>(g.shape.nr, g.shape.n - col);
         if (panel_is_direct(g, p)) {
-          t.b = g.direct + col * kStepBytes;
+          t.b = g.direct + col * kStepBytes + g.first_step * g.direct_stride;
           t.b_stride = g.direct_stride;
         } else {
-          t.b = g.direct ? g.b : g.b + g.shape.offset(p);
           t.b_stride = g.shape.stride(p);
+          t.b = (g.direct ? g.b : g.b + g.shape.offset(p)) + g.first_step * t.b_stride;
         }
         t.epilogue = moved(g.epilogue, row, col);
         t.c = g.c + row * g.c_stride + col * out_size;
-        fetch_ahead(g, block, a, far_b, p, i, tiles, t);
+        if (far) fetch_ahead(g, block, p0, p, i, tiles, t);
         g.kernel->run(t);
       }
       row = next;

@@ -40,8 +40,10 @@ struct GemmProblem {
 // How the loops run: data, so that it can be printed, compared and searched. All in units of elements.
 struct GemmSchedule {
   int64_t mc = 0;  // rows of A per block: a block of A stays in L2 while the panels of B stream by
-  bool copy_a =
-      false;  // rows of a block are copied to scratch first (transposed, converted, or badly strided A)
+  // Rows of a block are copied to scratch first: integers are widened,
+  bool copy_a = false;
+  // f32 interleaved tile by tile, so that a tile reads one run of memory.
+  bool interleave = false;
   bool pack_b = false;  // B is packed at every run; otherwise read as stored or packed before
 };
 

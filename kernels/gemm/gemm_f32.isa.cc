@@ -25,16 +25,17 @@ constexpr std::string_view kName = "gemm_f32_sse2_4x8";
 constexpr IsaSet kNeeds = kIsaSse2;
 #endif
 
-// Steps in one chain of multiply-adds. Longer sums are cut into such chains, which are then added up: the
-// rounding error of a chain grows with its length. A flush costs some 40 cycles, a step 12 on AVX-512: at 64
-// steps that showed (5 %), at 256 it does not.
-constexpr int64_t kChain = 256;
+// Lines into L2. A tile of few rows may be bound by memory: it asks for as much as it reads.
+template <int Lines>
+[[gnu::always_inline]] inline void prefetch(const std::byte* p) {
+  for (int i = 0; i < Lines; ++i) __builtin_prefetch(p + i * 64, 0, 2);
+}
 
 template <int M, int NV>
 inline void clear(F32 (&acc)[M][NV]) {
 #pragma GCC unroll 16
   for (int i = 0; i < M; ++i) {
-#pragma GCC unroll 2
+#pragma GCC unroll 4
     for (int j = 0; j < NV; ++j) acc[i][j] = F32(0.0f);
   }
 }
@@ -44,7 +45,7 @@ template <int M, int NV>
 inline void flush(F32 (&acc)[M][NV], float* sums, bool first) {
 #pragma GCC unroll 16
   for (int i = 0; i < M; ++i) {
-#pragma GCC unroll 2
+#pragma GCC unroll 4
     for (int j = 0; j < NV; ++j) {
       float* at = sums + (i * NV + j) * kLanes;
       (first ? acc[i][j] : acc[i][j] + F32::load_aligned(at)).store_aligned(at);
@@ -57,18 +58,18 @@ template <int M, int NV>
 inline void add_bias(F32 (&acc)[M][NV], const Epilogue& e, int last) {
   if (e.bias_n) {
     F32 bias[NV];
-#pragma GCC unroll 2
+#pragma GCC unroll 4
     for (int j = 0; j < NV; ++j) bias[j] = load_first(e.bias_n + j * kLanes, j == NV - 1 ? last : kLanes);
 #pragma GCC unroll 16
     for (int i = 0; i < M; ++i) {
-#pragma GCC unroll 2
+#pragma GCC unroll 4
       for (int j = 0; j < NV; ++j) acc[i][j] += bias[j];
     }
   }
   if (!e.bias_m) return;
 #pragma GCC unroll 16
   for (int i = 0; i < M; ++i) {
-#pragma GCC unroll 2
+#pragma GCC unroll 4
     for (int j = 0; j < NV; ++j) acc[i][j] += F32(e.bias_m[i]);
   }
 }
@@ -77,22 +78,24 @@ template <Act F, int M, int NV>
 inline void activate_all(F32 (&acc)[M][NV], Activation f) {
 #pragma GCC unroll 16
   for (int i = 0; i < M; ++i) {
-#pragma GCC unroll 2
+#pragma GCC unroll 4
     for (int j = 0; j < NV; ++j) acc[i][j] = activate<F>(acc[i][j], f.a, f.b);
   }
 }
 
 template <int M, int NV>
-inline void finish(F32 (&acc)[M][NV], const Epilogue& e, int last) {
-  if (e.residual) {
+inline void add_rows(F32 (&acc)[M][NV], const float* p, int64_t stride, int last) {
 #pragma GCC unroll 16
-    for (int i = 0; i < M; ++i) {
-      const float* p = e.residual + i * e.ldr;
-#pragma GCC unroll 2
-      for (int j = 0; j < NV - 1; ++j) acc[i][j] += F32::load_unaligned(p + j * kLanes);
-      acc[i][NV - 1] += load_first(p + (NV - 1) * kLanes, last);
-    }
+  for (int i = 0; i < M; ++i, p += stride) {
+#pragma GCC unroll 4
+    for (int j = 0; j < NV - 1; ++j) acc[i][j] += F32::load_unaligned(p + j * kLanes);
+    acc[i][NV - 1] += load_first(p + (NV - 1) * kLanes, last);
   }
+}
+
+template <int M, int NV>
+inline void finish(F32 (&acc)[M][NV], const Epilogue& e, int last) {
+  if (e.residual) add_rows<M, NV>(acc, e.residual, e.ldr, last);
   if (e.act.fn == Act::relu) {
     activate_all<Act::relu>(acc, e.act);
   } else if (e.act.fn == Act::clip) {
@@ -100,7 +103,34 @@ inline void finish(F32 (&acc)[M][NV], const Epilogue& e, int last) {
   }
 }
 
-template <int M, int NV>
+// A: a pointer to each row, or m values side by side a step.
+template <int M, bool Interleaved>
+struct RowsOf {
+  const float* at[Interleaved ? 1 : M];
+  explicit RowsOf(const float* const* rows) {
+#pragma GCC unroll 16
+    for (int i = 0; i < (Interleaved ? 1 : M); ++i) at[i] = rows[i];
+  }
+  float value(int i, int64_t k) const {
+    if constexpr (Interleaved) return at[0][k * M + i];
+    return at[i][k];
+  }
+};
+
+template <int M, int NV, class A>
+[[gnu::always_inline]] inline void step(F32 (&acc)[M][NV], const A& a, int64_t k, const float* b) {
+  F32 vb[NV];
+#pragma GCC unroll 4
+  for (int j = 0; j < NV; ++j) vb[j] = F32::load_unaligned(b + j * kLanes);
+#pragma GCC unroll 16
+  for (int i = 0; i < M; ++i) {
+    const F32 va(a.value(i, k));
+#pragma GCC unroll 4
+    for (int j = 0; j < NV; ++j) acc[i][j] = mul_add(va, vb[j], acc[i][j]);
+  }
+}
+
+template <int M, int NV, bool Interleaved>
 void tile(const GemmTile& t) noexcept {
   const int last = static_cast<int>(t.n) - (NV - 1) * kLanes;  // columns in the last vector
   const int64_t ldc = t.c_stride / 4;
@@ -109,6 +139,18 @@ void tile(const GemmTile& t) noexcept {
   clear<M, NV>(acc);
   alignas(64) float sums[M * NV * kLanes];
   bool flushed = false;
+  if (t.add) {  // it may have gone as far as L3
+    for (int i = 0; i < M; ++i) prefetch<NV>(reinterpret_cast<const std::byte*>(c + i * ldc));
+  }
+  if (t.add && t.steps * t.taps > kChain) {
+    for (int i = 0; i < M; ++i) {
+      for (int j = 0; j < NV; ++j) {
+        load_first(c + i * ldc + j * kLanes, j == NV - 1 ? last : kLanes)
+            .store_aligned(sums + (i * NV + j) * kLanes);
+      }
+    }
+    flushed = true;
+  }
   auto* b = static_cast<const float*>(t.b);
   const int64_t ldb = t.b_stride / 4, steps = t.steps;
   auto* rows = reinterpret_cast<const float* const*>(t.a);
@@ -116,9 +158,7 @@ void tile(const GemmTile& t) noexcept {
   const std::byte* fetch = t.fetch ? t.fetch : static_cast<const std::byte*>(t.b);
   const int64_t fetch_step = t.fetch_step;
   for (int64_t tap = 0; tap < t.taps; ++tap, rows += M) {
-    const float* a[M];
-#pragma GCC unroll 16
-    for (int i = 0; i < M; ++i) a[i] = rows[i];
+    const RowsOf<M, Interleaved> a(rows);
     for (int64_t k = 0; k < steps;) {
       if (left == 0) {
         flush<M, NV>(acc, sums, !flushed);
@@ -127,89 +167,116 @@ void tile(const GemmTile& t) noexcept {
       }
       const int64_t end = steps - k < left ? steps : k + left;
       left -= end - k;
-      for (; k < end; ++k, b += ldb) {
-        __builtin_prefetch(fetch, 0, 2);  // into L2
-        fetch += fetch_step;
-        F32 vb[NV];
-#pragma GCC unroll 2
-        for (int j = 0; j < NV; ++j) vb[j] = F32::load_unaligned(b + j * kLanes);
-#pragma GCC unroll 16
-        for (int i = 0; i < M; ++i) {
-          const F32 va(a[i][k]);
-#pragma GCC unroll 2
-          for (int j = 0; j < NV; ++j) acc[i][j] = mul_add(va, vb[j], acc[i][j]);
-        }
+      for (; k + 1 < end; k += 2, b += 2 * ldb) {
+        prefetch<M <= 4 ? NV : 1>(fetch);
+        prefetch<M <= 4 ? NV : 1>(fetch + fetch_step);
+        fetch += 2 * fetch_step;
+        step(acc, a, k, b);
+        step(acc, a, k + 1, b + ldb);
+      }
+      if (k < end) {
+        step(acc, a, k, b);
+        ++k;
+        b += ldb;
       }
     }
   }
   if (flushed) {
 #pragma GCC unroll 16
     for (int i = 0; i < M; ++i) {
-#pragma GCC unroll 2
+#pragma GCC unroll 4
       for (int j = 0; j < NV; ++j) acc[i][j] += F32::load_aligned(sums + (i * NV + j) * kLanes);
     }
+  } else if (t.add) {
+    add_rows<M, NV>(acc, c, ldc, last);
   }
-  add_bias<M, NV>(acc, t.epilogue, last);
-  finish<M, NV>(acc, t.epilogue, last);
+  if (!t.more) {
+    add_bias<M, NV>(acc, t.epilogue, last);
+    finish<M, NV>(acc, t.epilogue, last);
+  }
 #pragma GCC unroll 16
   for (int i = 0; i < M; ++i) {
-#pragma GCC unroll 2
+#pragma GCC unroll 4
     for (int j = 0; j < NV - 1; ++j) acc[i][j].store_unaligned(c + i * ldc + j * kLanes);
     store_first(c + i * ldc + (NV - 1) * kLanes, acc[i][NV - 1], last);
   }
-  if (t.epilogue.act.fn > Act::clip) activate_rows(t.epilogue.act, c, ldc, M, t.n);
+  if (t.epilogue.act.fn > Act::clip && !t.more) activate_rows(t.epilogue.act, c, ldc, M, t.n);
 }
 
-constexpr int kNr = kNv * kLanes;
+// The functions for tiles of up to Mr rows and Nv vectors.
 using TileFn = void (*)(const GemmTile&) noexcept;
+template <int Mr, int Nv>
 struct Table {
-  TileFn fn[kMr][kNv];
+  TileFn fn[2][Mr][Nv];
 };
-template <int M>
-constexpr void fill(Table& table) {
-  table.fn[M - 1][0] = tile<M, 1>;
-  table.fn[M - 1][1] = tile<M, 2>;
-  if constexpr (M > 1) fill<M - 1>(table);
+template <int Mr, int Nv, int M = Mr, int N = Nv>
+constexpr void fill(Table<Mr, Nv>& table) {
+  table.fn[0][M - 1][N - 1] = tile<M, N, false>;
+  table.fn[1][M - 1][N - 1] = tile<M, N, true>;
+  if constexpr (N > 1) fill<Mr, Nv, M, N - 1>(table);
+  if constexpr (N == 1 && M > 1) fill<Mr, Nv, M - 1, Nv>(table);
 }
-constexpr Table make_table() {
-  Table table{};
-  fill<kMr>(table);
+template <int Mr, int Nv>
+constexpr Table<Mr, Nv> make_table() {
+  Table<Mr, Nv> table{};
+  fill<Mr, Nv>(table);
   return table;
 }
-constexpr Table kTable = make_table();
+template <int Mr, int Nv>
+constexpr Table<Mr, Nv> kTable = make_table<Mr, Nv>();
 
+template <int Mr, int Nv>
 void run(const GemmTile& t) noexcept {
-  kTable.fn[t.m - 1][(t.n - 1) / kLanes](t);
+  kTable<Mr, Nv>.fn[t.interleaved][t.m - 1][(t.n - 1) / kLanes](t);
 }
 
 #if defined(SKYLINE_ARCH_avx512)
-// One vector of columns: 12 rows would need more pointers than there are registers, and reloading them takes
-// the load ports that the broadcasts need. 8 accumulators just cover the latency of two FMA ports.
-constexpr int kNarrowMr = 8;
-void run_narrow(const GemmTile& t) noexcept {
-  kTable.fn[t.m - 1][0](t);
+// Eight rows: four columns at a time, the upper four rows in the upper halves.
+void interleave_8(const float* a, int64_t k, int64_t m_stride, float* to) noexcept {
+  const auto halves = [&](const float* p) {
+    return _mm256_insertf128_ps(_mm256_castps128_ps256(_mm_loadu_ps(p)), _mm_loadu_ps(p + 4 * m_stride), 1);
+  };
+  for (; k >= 4; k -= 4, a += 4, to += 32) {
+    const __m256 a0 = halves(a), a1 = halves(a + m_stride), a2 = halves(a + 2 * m_stride),
+                 a3 = halves(a + 3 * m_stride);
+    const __m256 b0 = _mm256_unpacklo_ps(a0, a1), b1 = _mm256_unpackhi_ps(a0, a1),
+                 b2 = _mm256_unpacklo_ps(a2, a3), b3 = _mm256_unpackhi_ps(a2, a3);
+    _mm256_storeu_ps(to, _mm256_shuffle_ps(b0, b2, 0x44));
+    _mm256_storeu_ps(to + 8, _mm256_shuffle_ps(b0, b2, 0xee));
+    _mm256_storeu_ps(to + 16, _mm256_shuffle_ps(b1, b3, 0x44));
+    _mm256_storeu_ps(to + 24, _mm256_shuffle_ps(b1, b3, 0xee));
+  }
+  for (; k > 0; --k, ++a) {
+    for (int i = 0; i < 8; ++i) *to++ = a[i * m_stride];
+  }
 }
 #endif
+
+template <int Mr, int Nv>
+constexpr GemmKernel row(std::string_view name, int max_n = 0,
+                         decltype(GemmKernel::interleave) interleave = nullptr) {
+  return {{.name = name, .op = "gemm", .needs = kNeeds, .weights = DType::f32, .acc = DType::f32},
+          run<Mr, Nv>,
+          Mr,
+          Nv * kLanes,
+          kLanes,
+          1,
+          max_n,
+          true,
+          interleave};
+}
 
 }  // namespace
 
 #if defined(SKYLINE_ARCH_avx512)
-constinit const GemmKernel SKYLINE_TAGGED(gemm_f32_narrow) = {
-    {.name = "gemm_f32_avx512_8x16", .op = "gemm", .needs = kNeeds, .weights = DType::f32, .acc = DType::f32},
-    run_narrow,
-    kNarrowMr,
-    kLanes,
-    kLanes,
-    1,
-    kLanes};
+// One vector of columns: 12 rows would need more pointers than there are registers, and reloading them takes
+// the load ports that the broadcasts need. 8 accumulators just cover the latency of two FMA ports.
+constinit const GemmKernel SKYLINE_TAGGED(gemm_f32_narrow) = row<8, 1>("gemm_f32_avx512_8x16", kLanes);
+constinit const GemmKernel SKYLINE_TAGGED(gemm_f32_square) = row<8, 3>("gemm_f32_avx512_8x48", 0,
+                                                                       interleave_8);
+constinit const GemmKernel SKYLINE_TAGGED(gemm_f32_wide) = row<6, 4>("gemm_f32_avx512_6x64");
 #endif
 
-constinit const GemmKernel SKYLINE_TAGGED(gemm_f32) = {
-    {.name = kName, .op = "gemm", .needs = kNeeds, .weights = DType::f32, .acc = DType::f32},
-    run,
-    kMr,
-    kNr,
-    kLanes,
-    1};
+constinit const GemmKernel SKYLINE_TAGGED(gemm_f32) = row<kMr, kNv>(kName);
 
 }  // namespace skyline::kernels

@@ -134,4 +134,25 @@ void copy_rows(const void* a, DType type, int64_t m, int64_t k, int64_t m_stride
   }
 }
 
+void interleave_rows(const float* a, int64_t m, int64_t k, int64_t m_stride, int64_t k_stride,
+                     float* dst) noexcept {
+  if (m_stride == 1) {
+    for (int64_t kk = 0; kk < k; ++kk, a += k_stride, dst += m) {
+      std::memcpy(dst, a, static_cast<size_t>(m) * sizeof(float));
+    }
+    return;
+  }
+  const int64_t k4 = m < 4 ? 0 : k / 4 * 4;
+  for (int64_t kk = 0; kk < k4; kk += 4) {
+    // Rows by fours; where m is no multiple of 4, the last four once more.
+    for (int64_t i = 0; i < m; i += 4) {
+      const int64_t row = std::min(i, m - 4);
+      transpose_4x4(a + row * m_stride + kk, m_stride, 1.0f, dst + kk * m + row, m);
+    }
+  }
+  for (int64_t kk = k4; kk < k; ++kk) {
+    for (int64_t i = 0; i < m; ++i) dst[kk * m + i] = a[i * m_stride + kk];
+  }
+}
+
 }  // namespace skyline::kernels

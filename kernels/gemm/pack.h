@@ -47,4 +47,9 @@ void pack_panels(const PanelShape& shape, const BSource& src, int64_t k_begin, i
 void copy_rows(const void* a, DType type, int64_t m, int64_t k, int64_t m_stride, int64_t k_stride,
                int32_t zero, std::byte* dst, int64_t dst_stride) noexcept;
 
+// Copies m rows of k elements so that the m of one k lie side by side. Element (i, kk) is at a[i * m_stride +
+// kk * k_stride]; one of the strides is 1.
+void interleave_rows(const float* a, int64_t m, int64_t k, int64_t m_stride, int64_t k_stride,
+                     float* dst) noexcept;
+
 }  // namespace skyline::kernels

@@ -30,12 +30,32 @@ void check(const GemmProblem& p) {
   }
 }
 
+// Cycles that a step of n columns takes per row: a tile is bound by its multiply-adds, its loads, or the
+// latency of its accumulators.
+double cost(const GemmKernel& kernel, int64_t n) {
+  const auto tile = [&](int64_t columns) {
+    const auto vectors = static_cast<double>((columns + kernel.lanes - 1) / kernel.lanes);
+    const double rows = kernel.mr;
+    return std::max({vectors * rows / 2, (vectors + rows) / 2, 4.0}) / rows;
+  };
+  const int64_t whole = n / kernel.nr, rest = n % kernel.nr;
+  return static_cast<double>(whole) * tile(kernel.nr) + (rest ? tile(rest) : 0.0);
+}
+
 const GemmKernel* choose(const GemmProblem& p, IsaSet isa) {
   const bool f32 = p.a == DType::f32 && p.b == DType::f32 && p.c == DType::f32;
   const bool bytes = is_byte(p.a) && is_byte(p.b) && (is_byte(p.c) || p.c == DType::i32 || p.c == DType::f32);
   const DType in = f32 ? DType::f32 : bytes ? DType::i16 : DType::undefined;
-  return find_kernel<GemmKernel>(
-      "gemm", isa, [&](const GemmKernel& k) { return k.in == in && (k.max_n == 0 || p.n <= k.max_n); });
+  const GemmKernel* best = nullptr;
+  for (const KernelInfo* row : all_kernels()) {
+    if (row->op != "gemm" || row->in != in || !usable(*row, isa)) continue;
+    const auto* kernel = static_cast<const GemmKernel*>(row);
+    if (kernel->max_n && p.n > kernel->max_n) continue;
+    // What is made for few columns comes first; of the others only one that is clearly better replaces an
+    // earlier one.
+    if (!best || (!best->max_n && cost(*kernel, p.n) < 0.995 * cost(*best, p.n))) best = kernel;
+  }
+  return best;
 }
 
 bool dense_fits(const GemmProblem& p, const DenseKernel& k) {
@@ -111,20 +131,24 @@ GemmPlan gemm_plan(const GemmProblem& problem, IsaSet isa, const GemmKernel* for
   plan.packed_b_bytes = static_cast<size_t>(shape.bytes());
 
   GemmSchedule& s = plan.schedule;
-  s.copy_a = problem.trans_a || !f32;
+  s.copy_a = !f32;
+  // Interleaving costs about as much as 8 columns of the product, and helps where the panels that stream by
+  // push A out of L1.
+  s.interleave = f32 && (problem.trans_a || (problem.m > 4 && problem.n >= 8 * kernel.nr));
   // Reading B as stored is right while each element is used by few tiles; packing it costs about one tile's
   // time.
   const bool direct = f32 && !problem.trans_b && problem.alpha == 1.0f && problem.m <= 4 * kernel.mr;
   s.pack_b = !problem.const_b && !direct;
-  const int64_t row_bytes = std::max<int64_t>(plan.steps * kStepBytes, 1);
-  const int64_t fit = std::max<int64_t>(cpu_info().l2, 256 << 10) / 2 / row_bytes / kernel.mr * kernel.mr;
-  s.mc = std::clamp<int64_t>(fit, kernel.mr, 1024 * kernel.mr);
-  // Scratch also where A may turn out to be badly strided (see run.cc) and is read often enough for a copy to
-  // pay.
-  const bool may_copy = f32 && problem.k % 1024 == 0 && problem.k > 0 && plan.panels >= 4 && problem.m > 4;
-  if (s.copy_a || may_copy) {
+  const int64_t depth = kernel.cuts_k ? std::min(plan.steps, kSlice) : plan.steps;
+  const int64_t row_bytes = std::max<int64_t>(depth * kStepBytes, 1);
+  const int64_t fit = l2_bytes() / (kernel.cuts_k ? 4 : 2) / row_bytes;
+  s.mc = std::clamp<int64_t>(fit / kernel.mr * kernel.mr, kernel.mr, 1024 * kernel.mr);
+  if (s.copy_a || s.interleave) {
     const int64_t rows = problem.batch > 1 ? s.mc : std::min(s.mc, problem.m);
-    plan.a_scratch = static_cast<int64_t>(align_up(static_cast<size_t>(rows * (row_bytes + kAlignment))));
+    // Room for a tile of all of K too: a residual in C's place keeps K in one piece.
+    const auto line = static_cast<int64_t>(kAlignment);
+    const int64_t bytes = std::max(rows * (row_bytes + line), kernel.mr * plan.steps * kStepBytes);
+    plan.a_scratch = static_cast<int64_t>(align_up(static_cast<size_t>(bytes)));
   }
   return plan;
 }

@@ -18,11 +18,6 @@ BSource source(const GemmPlan& plan, const GemmWeights& w) {
   return {w.b, p.b, p.trans_b ? 1 : w.ldb, p.trans_b ? w.ldb : 1, p.alpha, w.zero_point, w.zero_point_per_n};
 }
 
-// Rows a page apart share one set of a first-level cache, and a tile reads mr of them side by side.
-bool badly_strided(int64_t lda) {
-  return lda * 4 % 4096 == 0;
-}
-
 bool reads_direct(const GemmPlan& plan) {
   return !plan.problem.const_b && !plan.schedule.pack_b;
 }
@@ -64,8 +59,8 @@ struct Run {
     Product g;
     g.kernel = plan.kernel;
     g.shape = shape_of(plan);
-    g.group = panel_group(*plan.kernel, g.shape);
     g.steps = plan.steps;
+    g.group = panel_group(*plan.kernel, plan.kernel->cuts_k ? std::min(plan.steps, kSlice) : plan.steps);
     g.b = p.const_b ? e.b : b_packed;
     if (reads_direct(plan)) {
       g.direct = e.b;
@@ -94,26 +89,92 @@ struct Run {
   }
 
   void block(const Product& g, const Entry& e, const Block& whole, std::byte* scratch) const {
+    const GemmKernel& kernel = *plan.kernel;
+    const int64_t tiles = tile_count(whole, kernel.mr);
+    const int64_t columns = std::min(plan.problem.n, (whole.p1 - whole.p0) * kernel.nr);
+    // Partial sums wait in C, unless the residual is there.
+    const bool in_c = static_cast<const void*>(e.epilogue.residual) == static_cast<const void*>(e.c);
+    const bool cuts = kernel.cuts_k && !in_c;
+    const int64_t slice = cuts ? kSlice : std::max<int64_t>(plan.steps, 1);
+    // Rows that meet all panels before the next: a tile, whose results then stay in L1, where B is in L2;
+    // else what fits there beside a few panels.
+    const bool by_tile = kernel.cuts_k && columns * plan.steps * kStepBytes <= l2_bytes() / 2;
+    const bool deep = !cuts && plan.schedule.interleave;  // scratch for one tile of all of K
+    const int64_t most = by_tile || deep ? 1 : std::clamp<int64_t>(plan.schedule.mc / kernel.mr, 1, tiles);
+    Product cut = g;
+    for (int64_t i = 0; i < tiles; i += most) {
+      const Block part{tile_begin(whole, tiles, i), tile_begin(whole, tiles, std::min(tiles, i + most)),
+                       whole.p0, whole.p1};
+      cut.first_step = 0;
+      do {
+        cut.steps = std::min(slice, plan.steps - cut.first_step);
+        cut.add = cut.first_step > 0;
+        cut.more = cut.first_step + cut.steps < plan.steps;
+        if (plan.schedule.interleave) {
+          interleave(cut, e, part, scratch);
+          run_interleaved(cut, part, scratch);
+        } else {
+          if (by_tile) fetch_rows(cut, e, part);
+          run_rows(cut, e, part, scratch);
+        }
+        cut.first_step += cut.steps;
+      } while (cut.more);
+    }
+  }
+
+  void interleave(const Product& cut, const Entry& e, const Block& part, std::byte* to) const {
+    const int64_t m_stride = plan.problem.trans_a ? 1 : args.lda,
+                  k_stride = plan.problem.trans_a ? args.lda : 1;
+    auto* const from = reinterpret_cast<const float*>(e.a) + cut.first_step * k_stride;
+    const int64_t tiles = tile_count(part, plan.kernel->mr);
+    for (int64_t i = 0, row = part.m0; i < tiles; ++i) {
+      const int64_t next = tile_begin(part, tiles, i + 1);
+      auto* const tile = reinterpret_cast<float*>(to + (row - part.m0) * cut.steps * kStepBytes);
+      if (next - row == plan.kernel->mr && k_stride == 1 && plan.kernel->interleave) {
+        plan.kernel->interleave(from + row * m_stride, cut.steps, m_stride, tile);
+      } else {
+        interleave_rows(from + row * m_stride, next - row, cut.steps, m_stride, k_stride, tile);
+      }
+      row = next;
+    }
+  }
+
+  void run_interleaved(Product& cut, const Block& part, const std::byte* rows) const {
+    cut.interleaved = true;
+    const void* pointer = nullptr;
+    run_block(cut, part, [&](int64_t row, int64_t) {
+      pointer = rows + (row - part.m0) * cut.steps * kStepBytes;
+      return &pointer;
+    });
+  }
+
+  // Where A is too large for L2: the rows after these, a part of them in each slice.
+  void fetch_rows(Product& cut, const Entry& e, const Block& part) const {
+    const int64_t row = args.lda * kStepBytes, rows = part.m1 - part.m0;
+    cut.fetch = nullptr;
+    if (plan.problem.a != DType::f32 || args.lda != plan.steps || plan.problem.m * row <= l2_bytes() / 2 ||
+        part.m1 + rows > plan.problem.m) {
+      return;
+    }
+    cut.fetch_bytes = rows * cut.steps * kStepBytes;
+    cut.fetch = e.a + part.m1 * row + rows * cut.first_step * kStepBytes;
+  }
+
+  void run_rows(const Product& cut, const Entry& e, const Block& part, std::byte* scratch) const {
     const GemmProblem& p = plan.problem;
-    const auto size = static_cast<int64_t>(size_of(p.a));
     const int64_t m_stride = p.trans_a ? 1 : args.lda, k_stride = p.trans_a ? args.lda : 1;
     const void* pointers[kMaxMr];
-    for (int64_t m0 = whole.m0; m0 < whole.m1; m0 += plan.schedule.mc) {
-      const Block part{m0, std::min(whole.m1, m0 + plan.schedule.mc), whole.p0, whole.p1};
-      const std::byte* base = e.a;
-      int64_t stride = args.lda * size;
-      if (plan.schedule.copy_a || (plan.a_scratch && badly_strided(args.lda))) {
-        stride = copy_a(e, part, m_stride, k_stride, scratch);
-        base = scratch - part.m0 * stride;
-      }
-      const auto rows = [&](int64_t row, int64_t m) {
-        const std::byte* first = base + row * stride;
-        for (int64_t i = 0; i < m; ++i) pointers[i] = first + i * stride;
-        return pointers;
-      };
-      const bool far_a = stride == plan.steps * kStepBytes && p.m * stride > l2_bytes() / 2;
-      run_block(g, part, rows, far_a ? base : nullptr);
+    const std::byte* base = e.a + cut.first_step * kStepBytes;
+    int64_t stride = args.lda * static_cast<int64_t>(size_of(p.a));
+    if (plan.schedule.copy_a) {
+      stride = copy_a(e, part, m_stride, k_stride, scratch);
+      base = scratch - part.m0 * stride;
     }
+    run_block(cut, part, [&](int64_t row, int64_t m) {
+      const std::byte* first = base + row * stride;
+      for (int64_t i = 0; i < m; ++i) pointers[i] = first + i * stride;
+      return pointers;
+    });
   }
 
   int64_t copy_a(const Entry& e, const Block& part, int64_t m_stride, int64_t k_stride, std::byte* to) const {

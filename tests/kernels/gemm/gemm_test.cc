@@ -172,6 +172,50 @@ TEST_CASE("f32 gemm: bias, residual and activations in the epilogue") {
   }
 }
 
+TEST_CASE("f32 gemm: K in several slices, with and without rows interleaved, exactly") {
+  for (const GemmKernel* kernel : kernels_of(DType::f32)) {
+    int turn = 0;
+    for (int64_t k : {kChain + 1, kSlice, kSlice + 1, 2 * kSlice + kChain + 88}) {
+      for (int64_t n : {kernel->nr + 3, 8 * kernel->nr + 5}) {
+        for (int64_t m : {1, 5, 9}) {
+          const int mode = turn++ % 5;  // so that every mode meets every size of some kernel
+          const auto bias = fill<float>(n, 3), residual = fill<float>(m * (n + 2), 5);
+          Epilogue e;
+          if (mode & 1) e.bias_n = bias.data();
+          if (mode & 1) e.act.fn = Act::relu;
+          if (mode & 2) e.residual = residual.data();
+          e.ldr = n + 2;
+          GemmProblem p{.m = m, .n = n, .k = k, .const_b = m != 5};
+          p.trans_a = mode == 3;
+          check_f32(p, *kernel, e, mode, 1 + mode % 3);
+        }
+      }
+    }
+  }
+}
+
+TEST_CASE("f32 gemm: the residual in C's place, K in several slices") {
+  for (const GemmKernel* kernel : kernels_of(DType::f32)) {
+    for (int64_t n : {kernel->nr + 3, 8 * kernel->nr}) {
+      const int64_t m = 19, k = 2 * kSlice + 3;
+      const auto a = fill<float>(m * k, 1), b = fill<float>(k * n, 2), residual = fill<float>(m * n, 3);
+      GemmArgs args{.a = a.data(), .lda = k, .b = b.data(), .ldb = n, .ldc = n};
+      args.epilogue.residual = residual.data();
+      args.epilogue.ldr = n;
+      const GemmProblem problem{.m = m, .n = n, .k = k};
+      const auto want = expected(problem, args, residual.size());
+      const GemmPlan plan = gemm_plan(problem, isa_detected(), kernel);
+      const AlignedBuffer ws = aligned_alloc_bytes(gemm_workspace_bytes(plan, 2));
+      std::vector<float> c = residual;
+      args.c = c.data();
+      args.epilogue.residual = c.data();
+      gemm_run(plan, args, ws.get(), 2);
+      CAPTURE(kernel->name);
+      CHECK(std::memcmp(c.data(), want.data(), want.size()) == 0);
+    }
+  }
+}
+
 TEST_CASE("f32 gemm: smooth activations agree with the C library") {
   const int64_t m = 13, n = 37, k = 3;
   const auto a = fill<float>(m * k, 6), b = fill<float>(k * n, 7, -3, 3);
@@ -269,7 +313,7 @@ TEST_CASE("f32 gemm: the same bits for any number of threads, and on all ISAs wi
 
 TEST_CASE("f32 gemm: the error against float64 is within 4 times that of a plain f32 loop") {
   const int64_t m = 14, n = 33;
-  for (int64_t k : {16, 255, 257, 600, 1152, 5000}) {
+  for (int64_t k : {16, 257, 383, 385, 600, 1152, 5000}) {
     std::vector<float> a = fill<float>(m * k, 12, -1000, 1000), b = fill<float>(k * n, 13, -900, 1000);
     for (float& x : a) x *= 0.00123f;
     for (float& x : b) x *= 0.00079f;
@@ -363,7 +407,8 @@ TEST_CASE("gemm: the default kernel is the best that the ISA level has, and a la
   CHECK(gemm_plan({.m = 1, .n = 1, .k = 1}, kIsaSse2 | kIsaAvx2).kernel->name == "gemm_f32_avx2_6x16");
   const IsaSet avx512 = kIsaSse2 | kIsaAvx2 | kIsaAvx512;
   CHECK(gemm_plan({.m = 1, .n = 16, .k = 1}, avx512).kernel->name == "gemm_f32_avx512_8x16");
-  CHECK(gemm_plan({.m = 1, .n = 17, .k = 1}, avx512).kernel->name == "gemm_f32_avx512_12x32");
+  CHECK(gemm_plan({.m = 1, .n = 17, .k = 1}, avx512).kernel->name == "gemm_f32_avx512_8x48");
+  CHECK(gemm_plan({.m = 1, .n = 64, .k = 1}, avx512).kernel->name == "gemm_f32_avx512_6x64");
 #else
   CHECK(gemm_plan({.m = 1, .n = 1, .k = 1}, kIsaNeon).kernel->name == "gemm_f32_neon_8x8");
 #endif
