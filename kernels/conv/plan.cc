@@ -104,21 +104,25 @@ std::string_view refusal_winograd4(const ConvProblem& p, IsaSet isa) noexcept {
 }
 
 // Vectors of 16 multiply-adds, two a cycle, on one core of a Xeon with AVX-512 (model 143); with narrower
-// vectors everything takes longer alike. The transforms of a tile take 110 cycles for 16 channels of input or
-// output with F(4x4), 30 with F(2x2); weights beyond L2 arrive at 4 bytes a cycle while products are
-// computed.
+// vectors everything takes longer alike. Each sum of products costs as much as 16 more channels would. The
+// transforms of a tile take 110 cycles for 16 channels of input or output with F(4x4), 30 with F(2x2);
+// weights beyond L2 arrive at 4 bytes a cycle while products are computed.
 double winograd_cycles(const ConvProblem& p, int out) noexcept {
   const auto macs = static_cast<double>(p.ic) * static_cast<double>(p.oc);
   const int64_t down = (p.out(1) + out - 1) / out, across = (p.out(2) + out - 1) / out;
   const auto tiles = static_cast<double>(p.n * down * across);
   const double each = (out + 2) * (out + 2);
-  const double products = tiles * each * macs / 32 / 0.75;
-  const double transforms = tiles * static_cast<double>(p.ic + p.oc) / 16 * (out == 4 ? 110 : 30);
+  const int64_t columns = (p.oc + 15) / 16;
+  // 8 chains of multiply-adds at least, or each waits for the one before.
+  const double busy = std::max(tiles, 8.0 / static_cast<double>(std::min<int64_t>(columns, 4)));
+  const double products = busy * each * static_cast<double>((p.ic + 16) * columns) / 2 / 0.85;
+  const auto vectors = static_cast<double>((p.ic + 15) / 16 + columns);
   const double weights = macs * each * 4 > (1 << 20) ? macs * each : 0;
-  return std::max(products, weights) + transforms;
+  return std::max(products, weights) + tiles * vectors * (out == 4 ? 110 : 30);
 }
 double direct_cycles(const ConvProblem& p) noexcept {
-  return static_cast<double>(p.n * p.out_pixels() * 9) * static_cast<double>(p.ic * p.oc) / 32 / 0.85;
+  return static_cast<double>(p.n * p.out_pixels() * 9) * static_cast<double>(p.ic * ((p.oc + 15) / 16)) / 2 /
+         0.85;
 }
 bool winograd4_pays(const ConvProblem& p) noexcept {
   return winograd_cycles(p, 4) < 0.85 * direct_cycles(p) && winograd_cycles(p, 4) <= winograd_cycles(p, 2);
