@@ -30,6 +30,8 @@ size_t b_scratch(const GemmPlan& plan) {
   return plan.panels ? align_up(static_cast<size_t>(shape.stride(plan.panels - 1) * plan.steps)) : 0;
 }
 
+constexpr int64_t kFewRows = 4;  // see block()
+
 // One matrix of the batch.
 struct Entry {
   const std::byte* a;
@@ -92,9 +94,10 @@ struct Run {
     const GemmKernel& kernel = *plan.kernel;
     const int64_t tiles = tile_count(whole, kernel.mr);
     const int64_t columns = std::min(plan.problem.n, (whole.p1 - whole.p0) * kernel.nr);
-    // Partial sums wait in C, unless the residual is there.
+    // Partial sums wait in C, unless the residual is there. Few rows fit into L1 with all of K: then B is
+    // read in one run.
     const bool in_c = static_cast<const void*>(e.epilogue.residual) == static_cast<const void*>(e.c);
-    const bool cuts = kernel.cuts_k && !in_c;
+    const bool cuts = kernel.cuts_k && !in_c && whole.m1 - whole.m0 > kFewRows;
     const int64_t slice = cuts ? kSlice : std::max<int64_t>(plan.steps, 1);
     // Rows that meet all panels before the next: a tile, whose results then stay in L1, where B is in L2;
     // else what fits there beside a few panels.
