@@ -26,8 +26,8 @@ void add_kernels(CLI::App& app);
 void add_doctor(CLI::App& app);
 void add_demo(CLI::App& app);
 
-// --threads, --isa, --precision, --layouts, --no-optimize, --stop-after of a command that makes a session; defaults from
-// the environment.
+// --threads, --isa, --precision, --layouts, --no-optimize, --stop-after of a command that makes a session;
+// defaults from the environment.
 struct SessionFlags {
   std::string threads, isa, precision = "model", layouts = "modelled";
   bool no_optimize = false;

@@ -1,6 +1,5 @@
 // The passes on real models: ../shared/models (or $SKYLINE_MODELS), skipped with a message when that is not
 // there.
-#include "graph/passes/layout.h"
 #include "graph/passes/passes.h"
 
 #include <doctest/doctest.h>
@@ -13,6 +12,7 @@
 #include "graph/ir/dump.h"
 #include "graph/ir/infer.h"
 #include "graph/ir/interpret.h"
+#include "graph/passes/layout.h"
 #include "skyline/model.h"
 #include "tests/graph/passes/build.h"
 

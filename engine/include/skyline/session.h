@@ -34,7 +34,7 @@ struct SessionOptions {
   Precision precision = Precision::model;
   std::string isa = "native";  // a level as isa_level() takes it; caps which kernels are chosen
   LayoutPolicy layouts = LayoutPolicy::modelled;
-  bool optimize = true;        // false: run the graph as imported, node by node (for comparing)
+  bool optimize = true;  // false: run the graph as imported, node by node (for comparing)
   int64_t max_tensor_bytes = int64_t{1} << 36;  // Error{limit} for a tensor above it
   int64_t stop_after_pass = -1;                 // apply at most this many rewrites (bisecting); -1: no bound
 
