@@ -116,13 +116,13 @@ double winograd_cycles(const ConvProblem& p, int out) noexcept {
   // 8 chains of multiply-adds at least, or each waits for the one before.
   const double busy = std::max(tiles, 8.0 / static_cast<double>(std::min<int64_t>(columns, 4)));
   const double products = busy * each * static_cast<double>((p.ic + 16) * columns) / 2 / 0.85;
-  const auto vectors = static_cast<double>((p.ic + 15) / 16 + columns);
+  const int64_t vectors = (p.ic + 15) / 16 + columns;
   const double weights = macs * each * 4 > (1 << 20) ? macs * each : 0;
-  return std::max(products, weights) + tiles * vectors * (out == 4 ? 110 : 30);
+  return std::max(products, weights) + tiles * static_cast<double>(vectors) * (out == 4 ? 110 : 30);
 }
 double direct_cycles(const ConvProblem& p) noexcept {
-  return static_cast<double>(p.n * p.out_pixels() * 9) * static_cast<double>(p.ic * ((p.oc + 15) / 16)) / 2 /
-         0.85;
+  const int64_t columns = (p.oc + 15) / 16;
+  return static_cast<double>(p.n * p.out_pixels() * 9) * static_cast<double>(p.ic * columns) / 2 / 0.85;
 }
 bool winograd4_pays(const ConvProblem& p) noexcept {
   return winograd_cycles(p, 4) < 0.85 * direct_cycles(p) && winograd_cycles(p, 4) <= winograd_cycles(p, 2);
