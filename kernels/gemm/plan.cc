@@ -25,7 +25,8 @@ void check(const GemmProblem& p) {
   // Padding at most multiplies a size by kMaxMr * 4; leave room so that no product of two overflows.
   constexpr int64_t kMost = int64_t{1} << 40;
   const auto fits = [](int64_t a, int64_t b) { return b == 0 || a <= kMost / b; };
-  if (!fits(p.m + 64, p.k + 64) || !fits(p.n + 64, p.k + 64) || !fits(p.m, p.n) || p.batch > kMost) {
+  if (std::max({p.m, p.n, p.k}) > kMost || !fits(p.m + 64, p.k + 64) || !fits(p.n + 64, p.k + 64) ||
+      !fits(p.m, p.n) || p.batch > kMost) {
     throw Error(Code::limit, "gemm: a matrix of more than 2^40 elements");
   }
 }
