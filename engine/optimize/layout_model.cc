@@ -33,7 +33,7 @@ constexpr double kFourChannels = 0.2, kStrips = 0.2;
 constexpr double kSoftmaxRows = 0.15, kSoftmaxStrided = 0.16;
 
 Dims stored_dims(const Graph& g, ValueId v, LayoutForm::Kind kind) {
-  const Dims dims = g.fact(v).static_dims();
+  Dims dims = g.fact(v).static_dims();
   if (kind != LayoutForm::Kind::last || dims.size() < 3) return dims;
   Dims out;
   for (int64_t axis : passes::to_channels_last(static_cast<int>(dims.size())))
@@ -154,7 +154,8 @@ double LayoutModel::move(const Fact& fact, Layout from) {
   const int64_t pixels = fact.elements() / (channels * std::max<int64_t>(1, fact.dims[0].value()));
   // Pixels of one to three numbers move one by one; planes far apart, and lines at distances of whole pages,
   // evict each other.
-  const double least = channels < 4 ? kPixel * static_cast<double>(fact.elements() / channels) : 0;
+  const int64_t all_pixels = fact.elements() / channels;
+  const double least = channels < 4 ? kPixel * static_cast<double>(all_pixels) : 0;
   const bool pages = from == Layout::first ? channels % 256 == 0 : pixels % 1024 == 0;
   const double near = pages ? kMovePages : kMoveNear;
   const double far = pages ? kMovePages : channels < kManyPlanes ? kMoveFar : kMoveFarPlanes;

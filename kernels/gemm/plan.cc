@@ -35,7 +35,8 @@ void check(const GemmProblem& p) {
 // latency of its accumulators.
 double cost(const GemmKernel& kernel, int64_t n) {
   const auto tile = [&](int64_t columns) {
-    const auto vectors = static_cast<double>((columns + kernel.lanes - 1) / kernel.lanes);
+    const int64_t whole = (columns + kernel.lanes - 1) / kernel.lanes;
+    const auto vectors = static_cast<double>(whole);
     const double rows = kernel.mr;
     return std::max({vectors * rows / 2, (vectors + rows) / 2, 4.0}) / rows;
   };

@@ -41,6 +41,7 @@ TEST_CASE("rows times and plus a number per column") {
   Random random(33);
   const auto check = [&](const std::vector<ops::ElementwiseStep>& steps, std::vector<Dims> shapes) {
     std::vector<Operand> operands;
+    operands.reserve(shapes.size());
     for (const Dims& d : shapes) operands.push_back(input(random.f32(d)));
     check_sweep({.op = "FusedElementwise",
                  .operands = operands,
@@ -70,6 +71,7 @@ TEST_CASE("variadic operators") {
   for (const char* name : {"Sum", "Max", "Min"}) {
     for (int n : {1, 2, 3, 8}) {
       std::vector<Operand> in;
+      in.reserve(static_cast<size_t>(n));
       for (int i = 0; i < n; ++i) in.push_back(input(random.f32(i % 2 ? Dims{5, 1} : Dims{5, 7})));
       check_sweep({.op = name, .operands = in});
     }
