@@ -63,13 +63,10 @@ __attribute__((always_inline)) inline void l1_loop(const float* a, const float* 
 }
 using V16 = float __attribute__((vector_size(64)));
 using V8 = float __attribute__((vector_size(32)));
-__attribute__((target("avx512f,prefer-vector-width=512"), optimize("fp-contract=fast"))) void ceiling_avx512(
-    const float* a, const float* b, float* c, int64_t k) {
+__attribute__((target("avx512f"))) void ceiling_avx512(const float* a, const float* b, float* c, int64_t k) {
   l1_loop<6, 4, V16>(a, b, c, k);
 }
-__attribute__((target("avx2,fma"), optimize("fp-contract=fast"))) void ceiling_avx2(const float* a,
-                                                                                    const float* b, float* c,
-                                                                                    int64_t k) {
+__attribute__((target("avx2,fma"))) void ceiling_avx2(const float* a, const float* b, float* c, int64_t k) {
   l1_loop<6, 2, V8>(a, b, c, k);
 }
 #endif

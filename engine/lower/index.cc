@@ -160,7 +160,8 @@ using UpdateFn = void (*)(std::byte* to, const std::byte* from, size_t n);
 template <class T, Update U>
 void update_elements(std::byte* to, const std::byte* from, size_t n) {
   // Integers wrap around.
-  using A = std::conditional_t<std::is_integral_v<T>, std::make_unsigned<T>, std::type_identity<T>>::type;
+  using A =
+      typename std::conditional_t<std::is_integral_v<T>, std::make_unsigned<T>, std::type_identity<T>>::type;
   auto* a = reinterpret_cast<T*>(to);
   auto* b = reinterpret_cast<const T*>(from);
   for (size_t i = 0; i < n; ++i) {

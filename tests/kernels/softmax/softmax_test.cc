@@ -33,7 +33,8 @@ TEST_CASE("softmax and log-softmax over the last and over inner axes") {
   const int64_t shapes[][3] = {{1, 1, 1}, {3, 5, 1},   {2, 16, 1}, {2, 33, 1}, {5, 1000, 1},
                                {2, 7, 3}, {3, 10, 16}, {2, 4, 37}, {40, 65, 1}};
   each_level([&](IsaSet isa) {
-    for (const auto& [outer, n, inner] : shapes) {
+    for (const auto& shape : shapes) {
+      const int64_t outer = shape[0], n = shape[1], inner = shape[2];
       test::Random random(n);
       auto x = random.floats(outer * n * inner, -20, 20);
       if (n > 4) x[3] = -INFINITY;
