@@ -127,16 +127,18 @@ std::optional<Patch> through_axis(const Graph& g, const Node& n, const AxisMove&
   return below_first(g, n, *n.op, attrs, m);
 }
 
-std::optional<Patch> through_slice(const Graph& g, const Node& n, const AxisMove& m) {
+// The axes that input 3 names, or the first `count`; nothing if they are not known.
+std::optional<Dims> named_axes(const Graph& g, const Node& n, int64_t count) {
+  if (n.in(3) != kNoValue) return integers(g, n.in(3));
   Dims axes;
-  if (n.in(3) != kNoValue) {
-    const auto given = integers(g, n.in(3));
-    if (!given) return std::nullopt;
-    axes = *given;
-  } else {
-    const int64_t count = dim_of(g, n.in(1), 0);
-    for (int64_t i = 0; i < count; ++i) axes.push_back(i);
-  }
+  for (int64_t i = 0; i < count; ++i) axes.push_back(i);
+  return axes;
+}
+
+std::optional<Patch> through_slice(const Graph& g, const Node& n, const AxisMove& m) {
+  const auto given = named_axes(g, n, dim_of(g, n.in(1), 0));
+  if (!given) return std::nullopt;
+  Dims axes = *given;
   for (int64_t& a : axes) {
     if (!axis_fits(m, a)) return std::nullopt;
     a = axis_before(m, a);
@@ -161,14 +163,9 @@ std::optional<Patch> through_pad(const Graph& g, const Node& n, const AxisMove& 
   const auto pads = integers(g, n.in(1));
   if (!pads) return std::nullopt;
   const size_t rank = m.perm.size();
-  Dims axes;
-  if (n.in(3) != kNoValue) {
-    const auto given = integers(g, n.in(3));
-    if (!given) return std::nullopt;
-    axes = *given;
-  } else {
-    for (size_t i = 0; i < rank; ++i) axes.push_back(static_cast<int64_t>(i));
-  }
+  const auto given = named_axes(g, n, static_cast<int64_t>(rank));
+  if (!given) return std::nullopt;
+  const Dims& axes = *given;
   if (pads->size() != 2 * axes.size()) return std::nullopt;
   Dims full(2 * rank, 0);
   for (size_t i = 0; i < axes.size(); ++i) {

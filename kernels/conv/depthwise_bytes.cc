@@ -111,8 +111,7 @@ void run_depthwise_bytes(const ConvRun& run) noexcept {
   const ConvProblem& p = run.plan.problem;
   const Tables tables(p, run.image);
   fill_tables(run, tables);
-  const AxisPhase &z = run.plan.axes[0][0], &y = run.plan.axes[1][0];
-  const int64_t kz = p.kernel[0], ky = p.kernel[1], lines = z.count * y.count, ow = p.out(2);
+  const int64_t lines = p.out(0) * p.out(1), ow = p.out(2);
   const int64_t work = ow * p.oc * p.taps();  // a thread is worth some 2^20 multiply-adds
   auto* x = static_cast<const uint8_t*>(run.args.x);
   const DepthwiseBytesRow whole = common(run, tables);
@@ -122,15 +121,9 @@ void run_depthwise_bytes(const ConvRun& run) noexcept {
                  DepthwiseBytesRow d = whole;
                  d.x = rows;
                  for (int64_t line = begin; line < end; ++line) {
-                   const int64_t image = line / lines, oz = line % lines / y.count, oy = line % y.count;
-                   for (int64_t i = 0; i < kz; ++i) {
-                     for (int64_t j = 0; j < ky; ++j) {
-                       const int32_t in_z = z.input[static_cast<size_t>(oz * kz + i)],
-                                     in_y = y.input[static_cast<size_t>(oy * ky + j)];
-                       const int64_t pixel = image * p.in_pixels() + in_z + in_y;
-                       rows[i * ky + j] = (in_z | in_y) < 0 ? nullptr : x + pixel * run.args.ldx;
-                     }
-                   }
+                   each_input_row(run.plan, line, [&](int64_t i, int64_t pixel) {
+                     rows[i] = pixel < 0 ? nullptr : x + pixel * run.args.ldx;
+                   });
                    d.y = static_cast<uint8_t*>(run.args.y) + line * ow * run.args.ldy;
                    run.plan.depthwise_bytes->run(d);
                  }

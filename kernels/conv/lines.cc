@@ -141,16 +141,7 @@ void run_lines(const ConvRun& run) noexcept {
       copy_line(run, l, image, y, images + image * l.image_bytes + y * l.width * p.ic);
     }
   });
-  DenseProduct g{&kernel, kernel.shape(p.oc, k), run.args.w};
-  const auto c_size = static_cast<int64_t>(size_of(p.c));
-  g.c_stride = run.args.ldy * c_size;
-  g.out = p.c;
-  g.epilogue = run.args.epilogue;
-  if (const int32_t zero = dense_zero(kernel, p.a, run.args.x_zero)) {
-    auto* bias = reinterpret_cast<int32_t*>(run.image);
-    dense_bias(g.epilogue.bias_i32, kernel.column_sums(run.args.w, p.oc, k), zero, p.oc, bias);
-    g.epilogue.bias_i32 = bias;
-  }
+  const DenseProduct g = dense_product(run, k);
   const auto share = static_cast<int>(std::min<int64_t>((run.threads + p.n - 1) / p.n, run.threads));
   const Grid grid = dense_grid(kernel, l.rows, p.oc, k, share);
   parallel_for(run.threads, p.n * grid.blocks(), 1, [&](int64_t begin, int64_t end) {
@@ -158,7 +149,7 @@ void run_lines(const ConvRun& run) noexcept {
     for (int64_t i = begin; i < end; ++i) {
       const int64_t image = i / grid.blocks();
       DenseProduct mine = g;
-      mine.c = static_cast<std::byte*>(run.args.y) + image * p.out_pixels() * g.c_stride;
+      mine.c += image * p.out_pixels() * g.c_stride;
       run_rows(l, mine, images + image * l.image_bytes, grid.block(i % grid.blocks()));
     }
     if (kernel.leave) kernel.leave();

@@ -106,6 +106,18 @@ struct Patches {
 
 }  // namespace
 
+DenseProduct dense_product(const ConvRun& run, int64_t k) noexcept {
+  const ConvProblem& p = run.plan.problem;
+  const DenseKernel& kernel = *run.plan.gemm.dense;
+  DenseProduct g{&kernel, kernel.shape(p.oc, k), run.args.w};
+  g.c = static_cast<std::byte*>(run.args.y);
+  g.c_stride = run.args.ldy * static_cast<int64_t>(size_of(p.c));
+  g.out = p.c;
+  g.epilogue = run.args.epilogue;
+  take_zero_off(g, k, p.a, run.args.x_zero, reinterpret_cast<int32_t*>(run.image));
+  return g;
+}
+
 size_t patches_scratch(const ConvPlan& plan) noexcept {
   const DenseKernel& kernel = *plan.gemm.dense;
   const int64_t steps = kernel.steps(plan.problem.taps() * plan.problem.ic);
@@ -116,18 +128,8 @@ void run_patches(const ConvRun& run) noexcept {
   const ConvProblem& p = run.plan.problem;
   const DenseKernel& kernel = *run.plan.gemm.dense;
   const int64_t k = p.taps() * p.ic, m = p.n * p.out_pixels();
-  const auto c_size = static_cast<int64_t>(size_of(p.c));
   const Patches patches(run);
-  DenseProduct g{&kernel, kernel.shape(p.oc, k), run.args.w};
-  g.c = static_cast<std::byte*>(run.args.y);
-  g.c_stride = run.args.ldy * c_size;
-  g.out = p.c;
-  g.epilogue = run.args.epilogue;
-  if (const int32_t zero = dense_zero(kernel, p.a, run.args.x_zero)) {
-    auto* bias = reinterpret_cast<int32_t*>(run.image);
-    dense_bias(g.epilogue.bias_i32, kernel.column_sums(run.args.w, p.oc, k), zero, p.oc, bias);
-    g.epilogue.bias_i32 = bias;
-  }
+  const DenseProduct g = dense_product(run, k);
   const Grid grid = dense_grid(kernel, m, p.oc, k, run.threads);
   const int64_t chunk = dense_chunk(kernel, patches.steps);
   parallel_for(run.threads, grid.blocks(), 1, [&](int64_t begin, int64_t end) {

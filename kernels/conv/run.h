@@ -22,6 +22,23 @@ struct ConvRun {
   int threads;
   std::byte* scratch() const noexcept;  // of the calling thread
 };
+// The input rows (depth and height) that output line `line` of all images meets, as pixels from the start of
+// the input to column 0 of each, or -1 for one in the padding: row(its number, that).
+template <class Row>
+void each_input_row(const ConvPlan& plan, int64_t line, Row&& row) noexcept {
+  const ConvProblem& p = plan.problem;
+  const AxisPhase &z = plan.axes[0][0], &y = plan.axes[1][0];
+  const int64_t kz = p.kernel[0], ky = p.kernel[1], lines = z.count * y.count;
+  const int64_t image = line / lines, oz = line % lines / y.count, oy = line % y.count;
+  for (int64_t i = 0; i < kz; ++i) {
+    for (int64_t j = 0; j < ky; ++j) {
+      const int32_t in_z = z.input[static_cast<size_t>(oz * kz + i)],
+                    in_y = y.input[static_cast<size_t>(oy * ky + j)];
+      row(i * ky + j, (in_z | in_y) < 0 ? int64_t{-1} : image * p.in_pixels() + in_z + in_y);
+    }
+  }
+}
+
 void run_depthwise(const ConvRun& run) noexcept;
 void run_depthwise_bytes(const ConvRun& run) noexcept;
 size_t depthwise_bytes_packed(const ConvProblem& p) noexcept;
@@ -43,6 +60,8 @@ bool lines_pay(const ConvProblem& p, const DenseKernel& kernel) noexcept;
 DenseRuns lines_runs(const ConvProblem& p) noexcept;
 size_t lines_image(const ConvPlan& plan) noexcept;
 void run_lines(const ConvRun& run) noexcept;
+// All of y as a product of sums of k values; the first oc i32 of run.image hold its bias.
+DenseProduct dense_product(const ConvRun& run, int64_t k) noexcept;
 void run_patches(const ConvRun& run) noexcept;
 size_t patches_scratch(const ConvPlan& plan) noexcept;  // per thread
 void run_on_tiles(const ConvRun& run) noexcept;         // gather and indirect

@@ -69,14 +69,16 @@ void dense_rows(const DenseKernel& kernel, DType type, const std::byte* a, int64
   }
 }
 
-void dense_bias(const int32_t* bias, const int32_t* column_sums, int32_t a_zero, int64_t n,
-                int32_t* to) noexcept {
-  // Wraps like the sums themselves do.
-  const auto zero = static_cast<uint32_t>(a_zero);
-  for (int64_t j = 0; j < n; ++j) {
+void take_zero_off(DenseProduct& g, int64_t k, DType a, int32_t zero, int32_t* room) noexcept {
+  if (a == DType::i8 && g.kernel->in == DType::u8) zero += 128;
+  if (zero == 0) return;
+  const int64_t n = g.shape.n;
+  const int32_t *bias = g.epilogue.bias_i32, *sums = g.kernel->column_sums(g.b, n, k);
+  for (int64_t j = 0; j < n; ++j) {  // wraps like the sums themselves do
     const uint32_t start = bias ? static_cast<uint32_t>(bias[j]) : 0;
-    to[j] = static_cast<int32_t>(start - zero * static_cast<uint32_t>(column_sums[j]));
+    room[j] = static_cast<int32_t>(start - static_cast<uint32_t>(zero) * static_cast<uint32_t>(sums[j]));
   }
+  g.epilogue.bias_i32 = room;
 }
 
 void dense_block(const DenseProduct& g, const std::byte* a, int64_t a_stride, int64_t m0, int64_t m1,

@@ -98,14 +98,6 @@ inline int64_t dense_chunk(const DenseKernel& kernel, int64_t steps) {
   return std::max<int64_t>(1, (256 << 10) / dense_stride(steps) / kernel.mr) * kernel.mr;
 }
 
-// The zero point of A as the kernel sees it.
-inline int32_t dense_zero(const DenseKernel& kernel, DType a, int32_t zero) {
-  return a == DType::i8 && kernel.in == DType::u8 ? zero + 128 : zero;
-}
-// bias[j] - a_zero * column_sum[j]; bias may be null.
-void dense_bias(const int32_t* bias, const int32_t* column_sums, int32_t a_zero, int64_t n,
-                int32_t* to) noexcept;
-
 // A product as the loops see it.
 struct DenseProduct {
   const DenseKernel* kernel = nullptr;
@@ -116,6 +108,10 @@ struct DenseProduct {
   DType out = DType::i32;
   Epilogue epilogue;
 };
+
+// Makes the bias take off what the zero point of A (its type, as stored) adds to sums of k values. room: of
+// shape.n i32, used only if there is something to take off.
+void take_zero_off(DenseProduct& g, int64_t k, DType a, int32_t zero, int32_t* room) noexcept;
 
 // Rows [m0, m1) by panels [p0, p1). a: row m0, `readable` rows of a_stride bytes from there on.
 void dense_block(const DenseProduct& g, const std::byte* a, int64_t a_stride, int64_t m0, int64_t m1,

@@ -55,10 +55,7 @@ struct DenseRun {
     g.c_stride = args.ldc * size;
     g.out = p.c;
     g.epilogue = args.epilogue;
-    if (const int32_t zero = dense_zero(*plan.dense, p.a, args.a_zero)) {
-      dense_bias(args.epilogue.bias_i32, plan.dense->column_sums(b, p.n, p.k), zero, p.n, bias);
-      g.epilogue.bias_i32 = bias;
-    }
+    take_zero_off(g, p.k, p.a, args.a_zero, bias);
     return g;
   }
 
