@@ -9,16 +9,6 @@
 
 namespace skyline {
 
-std::string_view name(Precision p) noexcept {
-  return p == Precision::f32 ? "f32" : "model";
-}
-
-Precision precision_from_name(std::string_view s) {
-  if (s == "model") return Precision::model;
-  if (s == "f32") return Precision::f32;
-  throw Error(Code::invalid, "unknown precision '" + std::string(s) + "'; known: model, f32");
-}
-
 namespace {
 constexpr std::string_view kLayoutPolicies[] = {"modelled", "measured", "channels_first", "channels_last"};
 }
@@ -78,7 +68,11 @@ std::string show(const ValueDescription& d) {
 
 // The first computing node that is not f32, if the caller insists on f32.
 void check_precision(const Graph& g, Precision p) {
-  if (p != Precision::f32) return;
+  if (p == Precision::model) return;
+  if (p != Precision::f32) {
+    throw Error(Code::unsupported,
+                "sessions cannot be made in precision " + std::string(name(p)) + "; use model or f32");
+  }
   for (NodeId id : g.order()) {
     for (ValueId v : g.node(id).outputs) {
       if (v == kNoValue) continue;

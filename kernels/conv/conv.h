@@ -37,6 +37,7 @@ struct ConvProblem {
   bool planar = false;               // x is channels-first (y is not); direct method only
   bool centered_b = false;           // of the weights, as in GemmProblem
   DType a = DType::f32, b = DType::f32, c = DType::f32;
+  Precision precision = Precision::f32;  // as in GemmProblem
 
   int64_t out(int axis) const noexcept;  // may be <= 0: then there is no output
   int64_t taps() const noexcept { return kernel[0] * kernel[1] * kernel[2]; }

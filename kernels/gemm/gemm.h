@@ -19,6 +19,7 @@
 #include "kernels/gemm/tile.h"
 #include "skyline/dtype.h"
 #include "skyline/isa.h"
+#include "skyline/precision.h"
 
 namespace skyline::kernels {
 
@@ -35,6 +36,8 @@ struct GemmProblem {
   // (no a_zero_m). Then kernels on dot-product and tile instructions may be chosen.
   bool centered_b = false;
   DType a = DType::f32, b = DType::f32, c = DType::f32;
+  // Of products of floats: the arithmetic that may be used.
+  Precision precision = Precision::f32;
 };
 
 // How the loops run: data, so that it can be printed, compared and searched. All in units of elements.

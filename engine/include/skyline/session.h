@@ -12,14 +12,10 @@
 
 #include "skyline/graph.h"
 #include "skyline/model.h"
+#include "skyline/precision.h"
 #include "skyline/tensor.h"
 
 namespace skyline {
-
-// The rung of the precision ladder that a session computes on. model: what the file says, node by node.
-enum class Precision : uint8_t { model, f32 };
-std::string_view name(Precision p) noexcept;
-Precision precision_from_name(std::string_view s);  // Error{invalid} listing the known names
 
 // How activations are laid out. modelled: what a cost model finds best for the whole graph, the same at every
 // load and on every machine. measured: what timing the kernels at load finds best: plans take several runs'
