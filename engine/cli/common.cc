@@ -32,7 +32,7 @@ void SessionFlags::add(CLI::App& command) {
       ->type_name("N");
   command.add_option("--isa", isa, "Cap the instruction set: native, sse2, avx2, avx512, ...")
       ->type_name("LEVEL");
-  command.add_option("--precision", precision, "model (what the file has) or f32")
+  command.add_option("--precision", precision, "model (what the file has), f32, bf16x6, bf16x3, bf16 or f16: how contractions are computed")
       ->type_name("RUNG")
       ->capture_default_str();
   command

@@ -7,6 +7,7 @@
 #include "engine/lower/conv_shape.h"
 #include "engine/lower/families.h"
 #include "engine/lower/fused.h"
+#include "graph/ir/precision.h"
 #include "graph/ops/window.h"
 #include "kernels/conv/direct.h"
 #include "kernels/gemm/dense.h"
@@ -201,6 +202,7 @@ std::optional<ConvShape> conv_shape(const Lowering& l, size_t weights) {
   p.planar = s.last && !last_in;
   p.oc = w[0];
   p.groups = l.attrs().integer("group", 1);
+  p.precision = precision_of(l.node);
   p.in = spatial(in, 1);
   p.kernel = spatial(window.kernel, 1);
   p.stride = spatial(window.strides, 1);

@@ -5,6 +5,7 @@
 
 #include "engine/lower/families.h"
 #include "engine/lower/fused.h"
+#include "graph/ir/precision.h"
 #include "kernels/base/memory.h"
 
 namespace skyline::lower {
@@ -56,6 +57,7 @@ std::optional<Lowered> lower_product(Lowering& l, const MatProduct& p) {
   problem.trans_a = p.trans_a;
   problem.trans_b = p.trans_b;
   problem.alpha = p.alpha;
+  problem.precision = precision_of(l.node);
   problem.m = p.trans_a ? a[ra - 1] : a[ra - 2];
   problem.k = p.trans_a ? a[ra - 2] : a[ra - 1];
   problem.n = p.trans_b ? b[rb - 2] : b[rb - 1];
@@ -90,7 +92,7 @@ std::optional<Lowered> lower_product(Lowering& l, const MatProduct& p) {
   }
   std::shared_ptr<const std::byte> packed;
   if (problem.const_b) {
-    const std::string form = "gemm:" + std::string(plan.kernel->name) + ":" + std::to_string(problem.n) +
+    const std::string form = "gemm:" + std::string(kernel_of(plan).name) + ":" + std::to_string(problem.n) +
                              "x" + std::to_string(problem.k) + (p.trans_b ? "t" : "") +
                              std::to_string(p.alpha);
     packed = l.pack(1, form, plan.packed_b_bytes, [&](std::byte* to) {
@@ -101,34 +103,35 @@ std::optional<Lowered> lower_product(Lowering& l, const MatProduct& p) {
   const bool full_bias = p.bias_is_residual, row_bias = p.bias_per_row, one_bias = p.bias_is_one;
   const size_t workspace = align_up(gemm_workspace_bytes(plan, l.threads));
   const int64_t columns = problem.n;
-  return Lowered{.code = step_code([=](const StepArgs& s) {
-                   GemmArgs g = args;
-                   g.a = s.in[0];
-                   g.b = packed ? static_cast<const void*>(packed.get()) : s.in[1];
-                   g.c = s.out[0];
-                   if (!a_offsets.empty()) {
-                     g.a_offsets = a_offsets.data();
-                     g.b_offsets = b_offsets.data();
-                   }
-                   if (bias && one_bias) {
-                     auto* repeated = reinterpret_cast<float*>(s.workspace + workspace);
-                     std::fill_n(repeated, columns, *s.input<float>(*bias));
-                     g.epilogue.bias_n = repeated;
-                   } else if (bias && !full_bias) {
-                     (row_bias ? g.epilogue.bias_m : g.epilogue.bias_n) = s.input<float>(*bias);
-                   }
-                   const auto added = bias && full_bias ? bias : residual;
-                   if (added) {
-                     g.epilogue.residual = s.input<float>(*added);
-                     g.epilogue.ldr = g.ldc;
-                     g.epilogue.stride_r = g.stride_c;
-                   }
-                   gemm_run(plan, g, s.workspace, s.threads);
-                 }),
-                 .kernel = std::string(plan.kernel->name),
-                 .workspace = workspace + (one_bias ? static_cast<size_t>(columns) * sizeof(float) : 0),
-                 // Partial sums of a long K wait in the output, so a residual should not be there.
-                 .in_place = residual && plan.steps <= kSlice ? static_cast<int>(*residual) : -1};
+  return Lowered{
+      .code = step_code([=](const StepArgs& s) {
+        GemmArgs g = args;
+        g.a = s.in[0];
+        g.b = packed ? static_cast<const void*>(packed.get()) : s.in[1];
+        g.c = s.out[0];
+        if (!a_offsets.empty()) {
+          g.a_offsets = a_offsets.data();
+          g.b_offsets = b_offsets.data();
+        }
+        if (bias && one_bias) {
+          auto* repeated = reinterpret_cast<float*>(s.workspace + workspace);
+          std::fill_n(repeated, columns, *s.input<float>(*bias));
+          g.epilogue.bias_n = repeated;
+        } else if (bias && !full_bias) {
+          (row_bias ? g.epilogue.bias_m : g.epilogue.bias_n) = s.input<float>(*bias);
+        }
+        const auto added = bias && full_bias ? bias : residual;
+        if (added) {
+          g.epilogue.residual = s.input<float>(*added);
+          g.epilogue.ldr = g.ldc;
+          g.epilogue.stride_r = g.stride_c;
+        }
+        gemm_run(plan, g, s.workspace, s.threads);
+      }),
+      .kernel = std::string(kernel_of(plan).name),
+      .workspace = workspace + (one_bias ? static_cast<size_t>(columns) * sizeof(float) : 0),
+      // Partial sums of a long K wait in the output, so a residual should not be there.
+      .in_place = residual && (plan.dense || plan.steps <= kSlice) ? static_cast<int>(*residual) : -1};
 }
 
 std::optional<Lowered> lower_matmul(Lowering& l) {

@@ -4,7 +4,9 @@
 #include <set>
 
 #include "engine/runtime/executable.h"
+#include "graph/ir/precision.h"
 #include "kernels/base/cpu.h"
+#include "kernels/gemm/gemm.h"
 #include "skyline/isa.h"
 
 namespace skyline {
@@ -66,13 +68,8 @@ std::string show(const ValueDescription& d) {
   return s + "]";
 }
 
-// The first computing node that is not f32, if the caller insists on f32.
-void check_precision(const Graph& g, Precision p) {
-  if (p == Precision::model) return;
-  if (p != Precision::f32) {
-    throw Error(Code::unsupported,
-                "sessions cannot be made in precision " + std::string(name(p)) + "; use model or f32");
-  }
+// That the model computes in f32 only, if the caller insists on f32.
+void check_f32(const Graph& g) {
   for (NodeId id : g.order()) {
     for (ValueId v : g.node(id).outputs) {
       if (v == kNoValue) continue;
@@ -84,6 +81,20 @@ void check_precision(const Graph& g, Precision p) {
                                            ": this model cannot be run as f32; use precision 'model'");
       }
     }
+  }
+}
+
+void check_rung(Precision p, IsaSet isa) {
+  if (p == Precision::model || p == Precision::f32) return;
+  if (p == Precision::int8) {
+    throw Error(
+        Code::unsupported,
+        "precision int8 needs ranges of activations: make a quantized model with `skyline quantize` and "
+        "run that in precision 'model'");
+  }
+  if (!kernels::choose_dense({.m = 16, .n = 16, .k = 16, .const_b = true, .precision = p}, isa)) {
+    throw Error(Code::unsupported, "no kernel computes in precision " + std::string(name(p)) + " on " +
+                                       isa_to_string(isa) + "; use model or f32");
   }
 }
 
@@ -154,9 +165,12 @@ Session::Session(Graph graph, const SessionOptions& options) {
   if (options.threads == 0) state.options.threads = kernels::cpu_info().usable_cpus;
   state.isa = isa_level(options.isa);
   state.options.isa = std::string(isa_level_name(state.isa));
+  check_rung(options.precision, state.isa);
+  for (const auto& [node, rung] : options.node_precision) check_rung(rung, state.isa);
+  assign_precision(graph, options.precision, options.node_precision);
   impl->executable = std::make_unique<Executable>(std::move(graph), state);
   const Graph& g = impl->executable->graph();
-  check_precision(g, options.precision);
+  if (options.precision == Precision::f32) check_f32(g);
   for (ValueId v : g.inputs()) impl->inputs.push_back(describe_value(g, g.value(v).name, g.fact(v)));
   for (size_t i = 0; i < g.outputs().size(); ++i) {
     impl->outputs.push_back(describe_value(g, g.output_names()[i], g.fact(g.outputs()[i])));

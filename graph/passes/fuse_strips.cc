@@ -2,6 +2,7 @@
 // them too large for L2 => Strips, which computes both a few rows at a time. Two at a time; the driver makes
 // chains. Dense convolutions do enough with every byte to stay apart: ResNet-50's lost 4 % in strips.
 #include "graph/ir/infer.h"
+#include "graph/ir/precision.h"
 #include "graph/passes/match.h"
 #include "graph/passes/passes.h"
 
@@ -22,6 +23,7 @@ bool is_strip_conv(const Graph& g, const Node& n) {
   if (n.attrs.has("input_layout") || rank_of(g, n.in(0)) != 4 || !g.constant(n.in(1)) ||
       (n.in(2) != kNoValue && !g.constant(n.in(2))))
     return false;
+  if (precision_of(n) != Precision::f32) return false;
   for (ValueId v : n.inputs) {
     if (v != kNoValue && (!g.fact(v).is_static() || g.fact(v).dtype != DType::f32)) return false;
   }

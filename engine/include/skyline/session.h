@@ -27,7 +27,10 @@ LayoutPolicy layout_policy_from_name(std::string_view s);  // Error{invalid} lis
 
 struct SessionOptions {
   int threads = 0;  // 0: the CPUs that this process may use; otherwise 1 to 1024
+  // In which arithmetic contractions of f32 are computed; f32: the model must not have lower ones of its own.
+  // Error{unsupported} if the CPU (or `isa`) has no kernel for the rung; int8 needs a quantized model.
   Precision precision = Precision::model;
+  std::map<std::string, Precision> node_precision = {};  // of contractions by name, instead of `precision`
   std::string isa = "native";  // a level as isa_level() takes it; caps which kernels are chosen
   LayoutPolicy layouts = LayoutPolicy::modelled;
   bool optimize = true;  // false: run the graph as imported, node by node (for comparing)

@@ -1,0 +1,76 @@
+#include "graph/ir/precision.h"
+
+#include <set>
+
+#include "graph/ir/op.h"
+#include "skyline/status.h"
+
+namespace skyline {
+namespace {
+
+constexpr std::string_view kAttr = "precision";
+
+struct Assignment {
+  Precision all;
+  const std::map<std::string, Precision>& nodes;
+  std::set<std::string> met;
+
+  void apply(Node& n) {
+    const auto it = nodes.find(n.name);
+    if (it == nodes.end() && all == Precision::model) return;
+    const Precision p = it == nodes.end() ? all : it->second;
+    if (it != nodes.end()) met.insert(n.name);
+    if (p == Precision::f32 || p == Precision::model) {
+      n.attrs.erase(kAttr);
+    } else {
+      n.attrs.set(std::string(kAttr), std::string(name(p)));
+    }
+  }
+
+  void apply(Graph& g) {
+    for (NodeId id : g.order()) {
+      Node& n = g.node(id);
+      // A body is shared and immutable: the node gets another.
+      std::vector<std::pair<std::string, GraphPtr>> bodies;
+      for (const auto& [key, value] : n.attrs) {
+        const auto* body = std::get_if<GraphPtr>(&value);
+        if (body && *body) bodies.emplace_back(key, *body);
+      }
+      for (auto& [key, body] : bodies) {
+        auto copy = std::make_shared<Graph>(*body);
+        apply(*copy);
+        n.attrs.set(key, GraphPtr(std::move(copy)));
+      }
+      if (has_precision(n)) apply(n);
+    }
+  }
+};
+
+}  // namespace
+
+Precision precision_of(const Node& node) {
+  const AttrValue* value = node.attrs.find(kAttr);
+  return value ? precision_from_name(node.attrs.text(kAttr)) : Precision::f32;
+}
+
+bool has_precision(const Node& node) {
+  if (node.op->domain == "com.microsoft") return node.op->name == "FusedMatMul";
+  for (const char* op : {"Conv", "ConvTranspose", "Gemm", "MatMul", "FusedConv", "FusedConvTranspose",
+                         "FusedGemm", "FusedMatMul"}) {
+    if (node.is(op)) return true;
+  }
+  return false;
+}
+
+void assign_precision(Graph& g, Precision all, const std::map<std::string, Precision>& nodes) {
+  if (all == Precision::model && nodes.empty()) return;
+  Assignment a{all, nodes, {}};
+  a.apply(g);
+  for (const auto& [name, p] : nodes) {
+    if (a.met.contains(name)) continue;
+    throw Error(Code::invalid, "no contraction (Conv, ConvTranspose, Gemm, MatMul) is named '" + name +
+                                   "', for which precision " + std::string(skyline::name(p)) + " was asked");
+  }
+}
+
+}  // namespace skyline

@@ -1,0 +1,21 @@
+#pragma once
+// Which rung of the precision ladder a node computes on: the attribute "precision" of contractions of floats,
+// which passes carry along. Absent means f32. The rung is a permission: a kernel may compute more exactly.
+#include <map>
+#include <string>
+
+#include "skyline/graph.h"
+#include "skyline/precision.h"
+
+namespace skyline {
+
+Precision precision_of(const Node& node);
+
+// Conv, ConvTranspose, Gemm, MatMul and their fused forms.
+bool has_precision(const Node& node);
+
+// Gives every contraction, bodies included, the rung `all` (model: leaves it as it is), and those named in
+// `nodes` theirs. Error{invalid} naming a node of `nodes` that is not there or is no contraction.
+void assign_precision(Graph& g, Precision all, const std::map<std::string, Precision>& nodes = {});
+
+}  // namespace skyline
