@@ -26,10 +26,10 @@ def _ports(values):
 
 
 class Session:
-    def __init__(self, path, threads=1, shapes=None):
-        """`shapes` maps inputs to the shapes that they will have."""
+    def __init__(self, path, threads=1, shapes=None, precision=None):
+        """`shapes` maps inputs to the shapes that they will have; rungs that OpenVINO has not are f32."""
         settings = {
-            "INFERENCE_PRECISION_HINT": "f32",
+            "INFERENCE_PRECISION_HINT": precision if precision in ("bf16", "f16") else "f32",
             "PERFORMANCE_HINT": "LATENCY",
             "INFERENCE_NUM_THREADS": threads,
             "NUM_STREAMS": 1,

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "engine/optimize/layout.h"
+#include "engine/optimize/storage.h"
 #include "graph/ir/infer.h"
 #include "graph/ir/interpret.h"
 #include "graph/passes/passes.h"
@@ -99,6 +100,7 @@ std::shared_ptr<const Plan> Executable::compile(Graph g, bool owns_constants) co
     run_passes(g, target_passes(), options);
     assign_layouts(g, o.layouts, session_.isa, o.threads);
     run_passes(g, layout_passes(), options);
+    assign_storage(g, session_.isa);
     run_passes(g, final_passes(), options);
   }
   auto plan = std::make_shared<Plan>(

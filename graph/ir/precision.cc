@@ -8,7 +8,7 @@
 namespace skyline {
 namespace {
 
-constexpr std::string_view kAttr = "precision";
+constexpr std::string_view kAttr = "precision", kStore = "store";
 
 struct Assignment {
   Precision all;
@@ -51,6 +51,23 @@ struct Assignment {
 Precision precision_of(const Node& node) {
   const AttrValue* value = node.attrs.find(kAttr);
   return value ? precision_from_name(node.attrs.text(kAttr)) : Precision::f32;
+}
+
+DType stored_as(const Node& node, DType weights) {
+  const std::string type = node.attrs.text(kStore, "");
+  if (type.empty()) return weights;
+  for (DType t : {DType::bf16, DType::f16, DType::f32}) {
+    if (type == name(t)) return t;
+  }
+  throw Error(Code::invalid, "attribute store is '" + type + "', not bf16, f16 or f32");
+}
+
+void store_as(Node& node, DType t) {
+  node.attrs.set(std::string(kStore), std::string(name(t)));
+}
+
+bool takes_mixed_types(const Node& node) {
+  return node.op->domain == "skyline" && node.attrs.has(kAttr);
 }
 
 bool has_precision(const Node& node) {

@@ -11,6 +11,13 @@ namespace skyline {
 
 Precision precision_of(const Node& node);
 
+// Fused contractions on a rung may take activations (the first input and the residual) in fewer bits than
+// their weights have, and write their result so: the attribute "store" names its dtype.
+// The dtype of the result, where weights are of dtype `weights`.
+DType stored_as(const Node& node, DType weights);
+void store_as(Node& node, DType t);
+bool takes_mixed_types(const Node& node);
+
 // Conv, ConvTranspose, Gemm, MatMul and their fused forms.
 bool has_precision(const Node& node);
 

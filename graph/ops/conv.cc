@@ -1,4 +1,5 @@
 // Conv, and FusedConv: a convolution that ends with bias, residual and activation.
+#include "graph/ir/precision.h"
 #include "graph/ops/activation.h"
 #include "graph/ops/families.h"
 #include "graph/ops/numeric.h"
@@ -39,6 +40,10 @@ Dims kernel_dims(const Attrs& a, const Dims& weight) {
   return own;
 }
 
+DType result_type(const Node& n, DType x, DType w) {
+  return takes_mixed_types(n) ? stored_as(n, w) : x;
+}
+
 void infer_conv(InferContext& c) {
   const Fact &x = c.in(0), &w = c.in(1);
   require_float(x.dtype, "input");
@@ -72,7 +77,7 @@ void infer_conv(InferContext& c) {
   }
   out = channels_last(out, last);
   if (c.has(3)) require_fact(c.in(3), out, "residual");
-  c.out(0, Fact(x.dtype, out));
+  c.out(0, Fact(result_type(c.node, x.dtype, w.dtype), out));
 }
 
 void infer_fused_conv(InferContext& c) {
@@ -173,7 +178,7 @@ ConvResult run_conv(EvalContext& c, const Activation& act) {
   const bool last = is_channels_last(c.node);
   const int spatial = spatial_rank(x.rank());
   if (w.rank() != x.rank()) reject("weights of rank " + std::to_string(w.rank()));
-  if (w.dtype() != x.dtype()) reject("weights and input differ in dtype");
+  if (w.dtype() != x.dtype() && !takes_mixed_types(c.node)) reject("weights and input differ in dtype");
   const int64_t group = group_of(c.attrs());
   const bool last_in = is_input_channels_last(c.node);
   const Dims xd = channels_first(x.dims(), last_in);
@@ -208,7 +213,7 @@ void eval_conv(EvalContext& c) {
 
 void eval_fused_conv(EvalContext& c) {
   const ConvResult r = run_conv(c, parse_activation(c.attrs()));
-  c.out(0, make_from(c, c.in(0).dtype(), r.dims, r.values));
+  c.out(0, make_from(c, result_type(c.node, c.in(0).dtype(), c.in(1).dtype()), r.dims, r.values));
 }
 
 // com.microsoft writes the same activations with its own names.

@@ -1,4 +1,5 @@
 // MatMul, Gemm, and their fused forms.
+#include "graph/ir/precision.h"
 #include "graph/ops/activation.h"
 #include "graph/ops/families.h"
 #include "graph/ops/numeric.h"
@@ -60,8 +61,10 @@ std::vector<double> operand(const Tensor& t, bool transpose) {
 // ---- inference
 // -----------------------------------------------------------------------------------------------------
 
-Fact infer_product(const Fact& a, const Fact& b, bool trans_a, bool trans_b) {
-  if (a.dtype != DType::undefined && b.dtype != DType::undefined && a.dtype != b.dtype) {
+Fact infer_product(Fact a, const Fact& b, bool trans_a, bool trans_b, const Node* mixed = nullptr) {
+  if (mixed && takes_mixed_types(*mixed)) {
+    a.dtype = stored_as(*mixed, b.dtype);
+  } else if (a.dtype != DType::undefined && b.dtype != DType::undefined && a.dtype != b.dtype) {
     reject("factors of dtype " + std::string(name(a.dtype)) + " and " + std::string(name(b.dtype)));
   }
   if (!a.ranked || !b.ranked) return Fact::unranked(a.dtype);
@@ -96,7 +99,8 @@ void infer_matmul(InferContext& c) {
 void infer_fused_matmul(InferContext& c) {
   parse_activation(c.attrs());
   require_float(c.in(0).dtype, "factor");
-  const Fact y = infer_product(c.in(0), c.in(1), flag(c.attrs(), "transA"), flag(c.attrs(), "transB"));
+  const Fact y =
+      infer_product(c.in(0), c.in(1), flag(c.attrs(), "transA"), flag(c.attrs(), "transB"), &c.node);
   if (c.has(2)) check_addend(c.in(2), y, "bias");
   if (c.has(3)) check_addend(c.in(3), y, "residual");
   c.out(0, y);
@@ -110,7 +114,7 @@ void require_matrix(const Fact& f, std::string_view what) {
 void infer_gemm(InferContext& c) {
   require_matrix(c.in(0), "A");
   require_matrix(c.in(1), "B");
-  Fact y = infer_product(c.in(0), c.in(1), flag(c.attrs(), "transA"), flag(c.attrs(), "transB"));
+  Fact y = infer_product(c.in(0), c.in(1), flag(c.attrs(), "transA"), flag(c.attrs(), "transB"), &c.node);
   if (!y.ranked) y = Fact(y.dtype, SymDims(2));
   if (c.has(2)) check_addend(c.in(2), y, "C");
   c.out(0, y);
@@ -126,6 +130,7 @@ void infer_fused_gemm(InferContext& c) {
 // ----------------------------------------------------------------------------------------------------
 
 void require_same_dtype(EvalContext& c) {
+  if (takes_mixed_types(c.node)) return;
   for (size_t i = 1; i < c.inputs(); ++i) {
     if (c.has(i) && c.in(i).dtype() != c.in(0).dtype()) reject("inputs differ in dtype");
   }
@@ -165,7 +170,7 @@ void eval_product(EvalContext& c, bool trans_a, bool trans_b, double alpha, doub
   require_same_dtype(c);
   const Tensor &a = c.in(0), &b = c.in(1);
   const Product p = make_product(swap_last(a.dims(), trans_a), swap_last(b.dims(), trans_b));
-  Tensor y = c.make(a.dtype(), p.out);
+  Tensor y = c.make(takes_mixed_types(c.node) ? stored_as(c.node, b.dtype()) : a.dtype(), p.out);
   std::vector<double> v = matmul(p, operand(a, trans_a), operand(b, trans_b), c.limits);
   for (double& x : v) x *= alpha;
   if (c.has(2)) add_broadcast(v, p.out, c.in(2), beta, "bias");

@@ -3,7 +3,9 @@
 #include <doctest/doctest.h>
 
 #include "graph/ir/infer.h"
+#include "graph/ir/interpret.h"
 #include "graph/passes/passes.h"
+#include "skyline/half.h"
 #include "skyline/status.h"
 
 using namespace skyline;
@@ -33,9 +35,9 @@ Graph two_products() {
   return g;
 }
 
-const Node& named(const Graph& g, std::string_view name) {
+Node& named(const Graph& g, std::string_view name) {
   for (NodeId id : g.order()) {
-    if (g.node(id).name == name) return g.node(id);
+    if (g.node(id).name == name) return const_cast<Node&>(g.node(id));
   }
   throw Error(Code::internal, "no such node");
 }
@@ -81,4 +83,27 @@ TEST_CASE("a rung for a node that is not there, or multiplies nothing, is an err
   Node& n = g.node(g.order()[0]);
   n.attrs.set("precision", std::string("f8"));
   CHECK_THROWS_WITH_AS((void)precision_of(n), doctest::Contains("f8"), Error);
+}
+
+TEST_CASE(
+    "a fused product on a rung reads activations in 16 bits, and its result is rounded as it is stored") {
+  Graph g;
+  const Tensor w = Tensor::of<float>({2, 2}, {1, 2, 3, 4.03125f});
+  const ValueId x = g.add_input("x", Fact(DType::bf16, {1, 2})), y = g.add_value("y");
+  g.add_node("FusedMatMul", "product", {x, g.add_constant("w", w)}, {y}, {{"precision", std::string("bf16")}},
+             "skyline");
+  g.add_output(y, "y");
+  Tensor in(DType::bf16, {1, 2});
+  in.mutable_data<BFloat16>()[0] = BFloat16(1.0f);
+  in.mutable_data<BFloat16>()[1] = BFloat16(64.0f);
+  infer_graph(g);
+  CHECK(g.fact(y).dtype == DType::f32);
+  const std::vector<Value> inputs{in};
+  CHECK(interpret(g, inputs, {})[0].tensor().span<float>()[1] == 260.0f);
+  store_as(named(g, "product"), DType::bf16);
+  g.value(y).fact = Fact();
+  infer_graph(g);
+  CHECK(g.fact(y).dtype == DType::bf16);
+  CHECK(static_cast<float>(interpret(g, inputs, {})[0].tensor().span<BFloat16>()[0]) == 193.0f);
+  CHECK(static_cast<float>(interpret(g, inputs, {})[0].tensor().span<BFloat16>()[1]) == 260.0f);
 }
