@@ -32,6 +32,10 @@ constexpr const KernelInfo* kAll[] = {
     &gemm_f32_avx512,
     &gemm_f32_avx2,
     &gemm_f32_sse2,
+    // of floats as sums of bf16
+    &dense_bf16_amx,
+    &dense_bf16x3_amx,
+    &dense_bf16x6_amx,
     // of 8-bit integers, four at a time
     &dense_i8_amx,
     &dense_u8_amx,

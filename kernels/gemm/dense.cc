@@ -29,12 +29,30 @@ void pack_panel(const BSource& src, const DenseRuns& runs, int64_t line_bytes, i
   }
 }
 
+void pack_floats(const DenseKernel& kernel, const BSource& src, const DenseRuns& runs, int64_t n,
+                 std::byte* to) {
+  const int64_t k = runs.padded(kernel);
+  const PanelShape shape = kernel.shape(n, k);
+  if (n == 0) return;
+  const auto size = static_cast<int64_t>(size_of(src.type));
+  bool finite = true;
+  for (int64_t p = 0; p < shape.panels(); ++p) {
+    const int64_t col = p * shape.nr;
+    BSource from = src;
+    from.b = static_cast<const std::byte*>(src.b) + col * src.n_stride * size;
+    finite &=
+        kernel.pack(from, runs, std::min<int64_t>(shape.nr, n - col), shape.stride(p), to + shape.offset(p));
+  }
+  *const_cast<int32_t*>(kernel.column_sums(to, n, k)) = !finite;
+}
+
 }  // namespace
 
 void dense_pack(const DenseKernel& kernel, const BSource& src, const DenseRuns& runs, int64_t n,
                 std::byte* to) noexcept {
   const int64_t k = runs.padded(kernel), line_bytes = kernel.steps(runs.runs * runs.k) * 4;
   const PanelShape shape = kernel.shape(n, k);
+  if (kernel.floats()) return pack_floats(kernel, src, runs, n, to);
   auto* sums = const_cast<int32_t*>(kernel.column_sums(to, n, k));
   std::memset(to, 0, static_cast<size_t>(shape.bytes()));
   const auto size = static_cast<int64_t>(size_of(src.type));
@@ -90,7 +108,10 @@ void dense_block(const DenseProduct& g, const std::byte* a, int64_t a_stride, in
   const int64_t group = std::max<int64_t>(1, l2_bytes() / 2 / panel);
   if (kernel.enter) kernel.enter();
   DenseTile t;
-  t.steps = g.shape.steps;
+  t.steps = g.shape.steps / kernel.planes;
+  t.k = g.k;
+  t.finite = g.finite;
+  t.a_plane = g.a_plane;
   t.a_stride = a_stride;
   t.c_stride = g.c_stride;
   t.out = g.out;

@@ -1,14 +1,22 @@
 #pragma once
-// Products of 8-bit integers on dot-product and tile instructions, which take four values of K at once and
-// rows of A that lie evenly spaced: the micro-kernel's contract and the loops around it.
+// Products on dot-product and tile instructions, which take 4 bytes of a row of A at once (a step: four 8-bit
+// integers, or two bf16) and rows that lie evenly spaced: the micro-kernel's contract and the loops around
+// it.
 //
-//   for l in 0..lines, s in 0..steps, r in 0..4:
-//     C[i][j] += A[i][l * line_stride + 4*s + r] * B[l*steps + s][j][r]
+//   for l in 0..lines, s in 0..steps, r in 0..values:
+//     C[i][j] += A[i][l * line_stride + values*s + r] * B[l*steps + s][j][r]
 //
-// Sums are exact in 32 bits. B is i8, packed as pack.h says, then n sums of its columns; where it was u8, 128
-// is taken off. So a product with zero points a_zero and b_zero is sum - a_zero * column_sum, if b_zero is 0
-// (i8) or 128 (u8): GemmProblem::centered_b says so. A is read as stored where its type and stride suit, else
-// it is copied: i8 becomes u8 by adding 128, and so does its zero point.
+// 8-bit integers: sums are exact in 32 bits. B is i8, packed as pack.h says, then n sums of its columns;
+// where it was u8, 128 is taken off. So a product with zero points a_zero and b_zero is sum - a_zero *
+// column_sum, if b_zero is 0 (i8) or 128 (u8): GemmProblem::centered_b says so. A is read as stored where its
+// type and stride suit, else it is copied: i8 becomes u8 by adding 128, and so does its zero point.
+//
+// Floats: a factor is a sum of `planes` bf16 numbers, each the rest that the ones before leave, rounded to
+// nearest even; of their products the largest 1, 3 or 6 are summed in f32. What is smaller than 2^-126 counts
+// as 0, in a factor, its planes and a sum. An infinity or NaN is its first plane alone; as it would make NaN
+// of the zeros behind, a tile that may hold one says so (finite) and is computed with whole factors. In
+// packed B the planes of 16 steps follow each other: a panel has planes * steps rows; behind all panels is a
+// word that is 0 if every number is finite. Planes of A are a_plane bytes apart.
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
@@ -24,16 +32,22 @@ namespace skyline::kernels {
 struct DenseTile {
   const std::byte* a = nullptr;
   int64_t a_stride = 0;  // bytes between rows; readable are 4 * steps bytes of each line of each, and rows up
-                         // to a multiple of row_block. What is behind K may be anything: B is zero there
+                         // to a multiple of row_block. What is behind K may be any integer or finite number:
+                         // B is zero there
+  int64_t a_plane = 0;   // floats: bytes between planes
   int64_t lines = 1, line_stride = 0;  // bytes between lines: runs of K that lie apart, as a convolution's do
   const std::byte* b = nullptr;
   int64_t b_stride = 0;  // bytes between steps of the panel
   int64_t steps = 0;     // of a line; a multiple of step_block
+  int64_t k = 0;         // floats: values of a line that count
+  bool finite = true;    // floats: false if A or B may hold an infinity or NaN
   void* c = nullptr;
-  int64_t c_stride = 0;                // bytes
-  const int64_t* c_offsets = nullptr;  // in place of c_stride: bytes from c to each row, or -1: not wanted
+  int64_t c_stride = 0;  // bytes
+  // Bytes from c to each row, or -1: not wanted. Multiples of c_stride if there is a residual, whose rows
+  // they choose likewise.
+  const int64_t* c_offsets = nullptr;
   int64_t m = 0, n = 0;
-  DType out = DType::i32;  // i32, f32, u8 or i8
+  DType out = DType::i32;  // i32, f32, u8 or i8; of floats f32 or bf16
   Epilogue epilogue;       // its pointers moved to this tile's first row and column
 
   char* row(int64_t i) const {  // null if not wanted
@@ -43,6 +57,8 @@ struct DenseTile {
   }
 };
 
+struct DenseSplit;
+
 struct DenseKernel : KernelInfo {
   void (*run)(const DenseTile&) noexcept;
   int mr, nr, lanes;
@@ -51,13 +67,23 @@ struct DenseKernel : KernelInfo {
   // Called by a thread before and after a run of tiles, where given: tile configuration.
   void (*enter)() noexcept = nullptr;
   void (*leave)() noexcept = nullptr;
+  // Floats. split: see there; returns whether all is finite. pack: one panel of n columns, like dense_pack.
+  int planes = 1, values = 4;  // values of K in a step
+  bool (*split)(const DenseSplit&) noexcept = nullptr;
+  bool (*pack)(const BSource& src, const struct DenseRuns& runs, int64_t n, int64_t b_stride,
+               std::byte* to) noexcept = nullptr;
 
+  bool floats() const { return values == 2; }
+  int64_t element() const { return 4 / values; }  // bytes of a value in a plane
   // Rows of A in bytes, and B's panels, for sums of k values.
-  int64_t steps(int64_t k) const { return ((k + 3) / 4 + step_block - 1) / step_block * step_block; }
-  PanelShape shape(int64_t n, int64_t k) const { return {n, steps(k), nr, lanes, 4}; }
+  int64_t steps(int64_t k) const {
+    return ((k + values - 1) / values + step_block - 1) / step_block * step_block;
+  }
+  PanelShape shape(int64_t n, int64_t k) const { return {n, planes * steps(k), nr, lanes, values}; }
   size_t packed_bytes(int64_t n, int64_t k) const {
     return align_up(static_cast<size_t>(shape(n, k).bytes())) + align_up(static_cast<size_t>(n * 4));
   }
+  // Behind the panels: sums of columns, or of floats whether any is not finite.
   const int32_t* column_sums(const std::byte* packed, int64_t n, int64_t k) const {
     return reinterpret_cast<const int32_t*>(packed + align_up(static_cast<size_t>(shape(n, k).bytes())));
   }
@@ -65,6 +91,7 @@ struct DenseKernel : KernelInfo {
 
 #if defined(__x86_64__)
 extern const DenseKernel dense_u8_amx, dense_i8_amx, dense_u8_avx512vnni;
+extern const DenseKernel dense_bf16_amx, dense_bf16x3_amx, dense_bf16x6_amx;
 #endif
 
 // Where K comes from: lines, each of runs of k values that lie side by side in packed B, and then zeros up to
@@ -75,17 +102,28 @@ struct DenseRuns {
   int64_t line_stride = 0, run_stride = 0;
   // As if all were one line: the k that DenseKernel's functions take.
   int64_t padded(const DenseKernel& kernel) const {
-    return lines == 1 ? runs * k : lines * kernel.steps(runs * k) * 4;
+    return lines == 1 ? runs * k : lines * kernel.steps(runs * k) * kernel.values;
   }
 };
-// Packs B of n columns, src.n_stride apart, and sums them; the zero point of src is not used. to:
-// kernel.packed_bytes(n, runs.padded(kernel)).
+// Packs B of n columns, src.n_stride apart: bytes, which are summed by columns (the zero point of src is not
+// used), or f32 or bf16 times src.alpha. to: kernel.packed_bytes(n, runs.padded(kernel)).
 void dense_pack(const DenseKernel& kernel, const BSource& src, const DenseRuns& runs, int64_t n,
                 std::byte* to) noexcept;
 
 // Copies rows of k bytes for the kernel: 128 added to i8 where the kernel takes u8, zeros up to dst_stride.
 void dense_rows(const DenseKernel& kernel, DType type, const std::byte* a, int64_t m, int64_t k,
                 int64_t m_stride, int64_t k_stride, std::byte* dst, int64_t dst_stride) noexcept;
+
+// Rows of floats as bf16 planes: element (i, kk) of type f32 or bf16 is at a[i * m_stride + kk * k_stride];
+// plane q of it goes to dst + q * plane + i * stride + 2 * kk, then zeros up to `padded` values.
+struct DenseSplit {
+  const void* a = nullptr;
+  DType type = DType::f32;
+  int64_t m = 0, k = 0, m_stride = 0, k_stride = 1;
+  std::byte* dst = nullptr;
+  int64_t stride = 0, plane = 0;  // bytes
+  int64_t padded = 0;             // k or more
+};
 
 // Bytes between rows of a copy: rows a multiple of 512 apart would share cache sets.
 inline int64_t dense_stride(int64_t steps) {
@@ -95,7 +133,7 @@ inline int64_t dense_stride(int64_t steps) {
 // Rows copied at a time, a multiple of kernel.mr: about 256 KB, an eighth of the L2 of the Xeon (model 143)
 // that this was tuned on, beside panels of B.
 inline int64_t dense_chunk(const DenseKernel& kernel, int64_t steps) {
-  return std::max<int64_t>(1, (256 << 10) / dense_stride(steps) / kernel.mr) * kernel.mr;
+  return std::max<int64_t>(1, (256 << 10) / (dense_stride(steps) * kernel.planes) / kernel.mr) * kernel.mr;
 }
 
 // A product as the loops see it.
@@ -107,13 +145,16 @@ struct DenseProduct {
   int64_t c_stride = 0;  // bytes
   DType out = DType::i32;
   Epilogue epilogue;
+  // Floats: see DenseTile. finite is what is known of B.
+  int64_t a_plane = 0, k = 0;
+  bool finite = true;
 };
 
 // Makes the bias take off what the zero point of A (its type, as stored) adds to sums of k values. room: of
 // shape.n i32, used only if there is something to take off.
 void take_zero_off(DenseProduct& g, int64_t k, DType a, int32_t zero, int32_t* room) noexcept;
 
-// Rows [m0, m1) by panels [p0, p1). a: row m0, `readable` rows of a_stride bytes from there on.
+// Rows [m0, m1) by panels [p0, p1). a: row m0, a_stride bytes between rows.
 void dense_block(const DenseProduct& g, const std::byte* a, int64_t a_stride, int64_t m0, int64_t m1,
                  int64_t p0, int64_t p1) noexcept;
 

@@ -1,46 +1,24 @@
 // 8-bit products on AMX tiles: two by two tiles of 16x16 sums, 64 values of K at a time. The contract is in
 // dense.h; the layout of a tile of B (rows of 4 values of K by 16 columns) is that of a packed panel.
-#include "kernels/gemm/dense_finish.h"
+#include "kernels/gemm/dense_tiles.h"
 
 namespace skyline::kernels {
 namespace {
 
-constexpr int kTile = 16;
-
-struct alignas(64) TileConfig {
-  uint8_t palette = 1, start_row = 0, reserved[14] = {};
-  uint16_t bytes_per_row[16] = {64, 64, 64, 64, 64, 64, 64, 64};
-  uint8_t rows[16] = {16, 16, 16, 16, 16, 16, 16, 16};
-};
-constexpr TileConfig kConfig;
-
-void enter() noexcept {
-  _tile_loadconfig(&kConfig);
-}
-void leave() noexcept {
-  _tile_release();
-}
-
-// Tiles 0 to 3 hold the sums, 4 and 5 rows of A, 6 and 7 columns of B. kDown, kAcross: 1 or 2.
 template <bool kSigned, int kDown, int kAcross>
 void tile(const DenseTile& t) noexcept {
   alignas(64) int32_t sums[2 * kTile][2 * kTile];
-  _tile_zero(0);
-  if constexpr (kAcross == 2) _tile_zero(1);
-  if constexpr (kDown == 2) _tile_zero(2);
-  if constexpr (kDown == 2 && kAcross == 2) _tile_zero(3);
+  zero_sums<kDown, kAcross>();
   const std::byte* b = t.b;
-  const int64_t lower = kTile * t.a_stride, next = kTile * t.b_stride;
+  const int64_t next = kTile * t.b_stride;
   for (int64_t i = 0, blocks = t.steps / kTile, line = 0, s = 0; i < t.lines * blocks; ++i, b += next) {
     const std::byte* a = t.a + line * t.line_stride + s * 64;
     if (++s == blocks) {
       s = 0;
       ++line;
     }
-    _tile_loadd(6, b, t.b_stride);
-    _tile_loadd(4, a, t.a_stride);
-    if constexpr (kAcross == 2) _tile_loadd(7, b + 64, t.b_stride);
-    if constexpr (kDown == 2) _tile_loadd(5, a + lower, t.a_stride);
+    load_a<kDown>(a, t.a_stride);
+    load_b<kAcross>(b, t.b_stride);
     if constexpr (kSigned) {
       _tile_dpbssd(0, 4, 6);
       if constexpr (kAcross == 2) _tile_dpbssd(1, 4, 7);
@@ -53,10 +31,7 @@ void tile(const DenseTile& t) noexcept {
       if constexpr (kDown == 2 && kAcross == 2) _tile_dpbusd(3, 5, 7);
     }
   }
-  _tile_stored(0, sums[0], sizeof sums[0]);
-  if constexpr (kAcross == 2) _tile_stored(1, sums[0] + kTile, sizeof sums[0]);
-  if constexpr (kDown == 2) _tile_stored(2, sums[kTile], sizeof sums[0]);
-  if constexpr (kDown == 2 && kAcross == 2) _tile_stored(3, sums[kTile] + kTile, sizeof sums[0]);
+  store_sums<kDown, kAcross>(sums);
   finish_sums(t, sums[0], 2 * kTile);
 }
 
@@ -84,8 +59,8 @@ constexpr DenseKernel row(std::string_view name, DType in, void (*run)(const Den
           kTile,
           kTile,
           16,
-          enter,
-          leave};
+          enter_tiles,
+          leave_tiles};
 }
 
 }  // namespace

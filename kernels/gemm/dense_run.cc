@@ -29,11 +29,20 @@ struct DenseRun {
     const GemmProblem& p = plan.problem;
     const DenseKernel& kernel = *plan.dense;
     // Rows 2 KB apart use two sets of L1 for what a tile reads at once.
-    as_stored = !p.trans_a && p.a == kernel.in && args.lda > 0 && args.lda % 2048 != 0;
+    const int64_t lda = args.lda * a_size();
+    as_stored = !p.trans_a && p.a == kernel.in && kernel.planes == 1 && args.lda > 0 && lda % 2048 != 0;
+    // Behind K there may be NaN.
+    if (kernel.floats() && plan.steps * kernel.values != p.k) as_stored = false;
   }
 
+  int64_t a_size() const { return static_cast<int64_t>(size_of(plan.problem.a)); }
+  // Bytes between rows, and between their planes, of a copy.
+  int64_t stride() const { return dense_stride(plan.steps) * plan.dense->planes; }
+  int64_t plane() const { return dense_stride(plan.steps); }
+
   const std::byte* a(int64_t i) const {
-    return static_cast<const std::byte*>(args.a) + (args.a_offsets ? args.a_offsets[i] : i * args.stride_a);
+    const int64_t at = args.a_offsets ? args.a_offsets[i] : i * args.stride_a;
+    return static_cast<const std::byte*>(args.a) + at * a_size();
   }
   // Matrix i of B, packed; to: room for it where it is packed now.
   const std::byte* b(int64_t i, std::byte* to) const {
@@ -41,8 +50,8 @@ struct DenseRun {
     const int64_t at = args.b_offsets ? args.b_offsets[i] : i * args.stride_b;
     if (p.const_b)
       return static_cast<const std::byte*>(args.b) + at * static_cast<int64_t>(plan.packed_b_bytes);
-    const BSource src{static_cast<const std::byte*>(args.b) + at, p.b, p.trans_b ? 1 : args.ldb,
-                      p.trans_b ? args.ldb : 1};
+    const BSource src{static_cast<const std::byte*>(args.b) + at * static_cast<int64_t>(size_of(p.b)), p.b,
+                      p.trans_b ? 1 : args.ldb, p.trans_b ? args.ldb : 1, p.alpha};
     dense_pack(*plan.dense, src, {.k = p.k}, p.n, to);
     return to;
   }
@@ -55,6 +64,12 @@ struct DenseRun {
     g.c_stride = args.ldc * size;
     g.out = p.c;
     g.epilogue = args.epilogue;
+    if (plan.dense->floats()) {
+      if (g.epilogue.residual) g.epilogue.residual += i * g.epilogue.stride_r;
+      g.k = p.k;
+      g.finite = *plan.dense->column_sums(b, p.n, p.k) == 0;
+      return g;
+    }
     take_zero_off(g, p.k, p.a, args.a_zero, bias);
     return g;
   }
@@ -65,20 +80,29 @@ struct DenseRun {
     if (as_stored) {
       // The kernel reads whole blocks of rows and of steps. What lies behind K there meets zeros in B; the
       // last rows, where it would lie behind A, are copied.
-      const int64_t behind = plan.steps * 4 - plan.problem.k;
+      const int64_t behind = plan.steps * kernel.values - plan.problem.k;
       const int64_t safe = m - (behind + args.lda - 1) / args.lda;
       const int64_t whole = std::max<int64_t>(safe, 0) / kernel.row_block * kernel.row_block;
       const int64_t end = b.m1 <= whole ? b.m1 : std::max(row, whole);
-      if (end > row) dense_block(g, a + row * args.lda, args.lda, row, end, b.p0, b.p1);
+      if (end > row) dense_block(g, a + row * args.lda * a_size(), args.lda * a_size(), row, end, b.p0, b.p1);
       row = std::max(row, end);
     }
     const GemmProblem& p = plan.problem;
-    const int64_t stride = dense_stride(plan.steps), chunk = dense_chunk(kernel, plan.steps);
+    const int64_t chunk = dense_chunk(kernel, plan.steps);
     const int64_t m_stride = p.trans_a ? 1 : args.lda, k_stride = p.trans_a ? args.lda : 1;
+    DenseProduct mine = g;
+    mine.a_plane = plane();
     for (; row < b.m1; row += chunk) {
       const int64_t rows = std::min(chunk, b.m1 - row);
-      dense_rows(kernel, p.a, a + row * m_stride, rows, p.k, m_stride, k_stride, scratch, stride);
-      dense_block(g, scratch, stride, row, row + rows, b.p0, b.p1);
+      const std::byte* from = a + row * m_stride * a_size();
+      if (kernel.floats()) {
+        const DenseSplit split{from,     p.a,     rows,     p.k,     m_stride,
+                               k_stride, scratch, stride(), plane(), plan.steps * kernel.values};
+        mine.finite = kernel.split(split) && g.finite;
+      } else {
+        dense_rows(kernel, p.a, from, rows, p.k, m_stride, k_stride, scratch, stride());
+      }
+      dense_block(mine, scratch, stride(), row, row + rows, b.p0, b.p1);
     }
   }
 };
@@ -93,7 +117,8 @@ void dense_plan(GemmPlan& plan) {
   plan.packed_b_bytes = kernel.packed_bytes(p.n, p.k);
   const int64_t blocks = (p.m * (p.batch > 1 ? p.batch : 1) + kernel.mr - 1) / kernel.mr;
   const int64_t rows = std::min(dense_chunk(kernel, plan.steps), std::max<int64_t>(blocks, 1) * kernel.mr);
-  plan.a_scratch = static_cast<int64_t>(align_up(static_cast<size_t>(rows * dense_stride(plan.steps))));
+  plan.a_scratch =
+      static_cast<int64_t>(align_up(static_cast<size_t>(rows * dense_stride(plan.steps) * kernel.planes)));
 }
 
 size_t dense_workspace_bytes(const GemmPlan& plan, int threads) noexcept {

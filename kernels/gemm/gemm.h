@@ -9,9 +9,10 @@
 //                   gemm_run(plan, args, workspace, threads);  // of gemm_workspace_bytes(plan, threads)
 //
 // Types: f32 x f32 -> f32; u8|i8 x u8|i8 -> i32, f32, u8 or i8 (see Epilogue), exact in 32-bit integers on
-// every ISA. Results are the same bits for any number of threads. Running allocates nothing and cannot fail.
-// C never overlaps A, B or the workspace; the residual may be C itself. C is never read otherwise (there is
-// no beta: it is the residual).
+// every ISA. Where there are bf16 tiles (AMX) also f32|bf16 x f32|bf16 -> f32|bf16, if both are bf16 or
+// `precision` is one of the bf16 rungs. Results are the same bits for any number of threads. Running
+// allocates nothing and cannot fail. C never overlaps A, B or the workspace; the residual may be C itself. C
+// is never read otherwise (there is no beta: it is the residual).
 #include <cstddef>
 #include <cstdint>
 
@@ -36,7 +37,11 @@ struct GemmProblem {
   // (no a_zero_m). Then kernels on dot-product and tile instructions may be chosen.
   bool centered_b = false;
   DType a = DType::f32, b = DType::f32, c = DType::f32;
-  // Of products of floats: the arithmetic that may be used.
+  // Of products of floats: the coarsest arithmetic that may be used. It is a permission: where the machine
+  // lacks the arithmetic, or it does not pay, f32 is used. Bounds of the error of a sum, relative to the sum
+  // of magnitudes |a * b|: 2^-8 for bf16, 2^-16 for bf16x3, that of f32 for bf16x6 and f32, and in all of
+  // them but f32 numbers below 2^-126 count as 0, also those left when a factor is split. Infinities and NaN
+  // give what f32 gives.
   Precision precision = Precision::f32;
 };
 

@@ -60,7 +60,21 @@ const GemmKernel* choose(const GemmProblem& p, IsaSet isa) {
   return best;
 }
 
+bool is_f32_or_bf16(DType t) {
+  return t == DType::f32 || t == DType::bf16;
+}
+
+// bf16 planes of a factor that the problem allows, or 0. Products of bf16 are exact in f32.
+int planes_of(const GemmProblem& p) {
+  if (!is_f32_or_bf16(p.a) || !is_f32_or_bf16(p.b) || !is_f32_or_bf16(p.c)) return 0;
+  if (p.a == DType::bf16 && p.b == DType::bf16 && p.alpha == 1.0f) return 1;
+  if (p.precision == Precision::bf16) return 1;
+  if (p.precision == Precision::bf16x3) return 2;
+  return p.precision == Precision::bf16x6 ? 3 : 0;
+}
+
 bool dense_fits(const GemmProblem& p, const DenseKernel& k) {
+  if (k.floats()) return planes_of(p) == k.planes;
   const bool bytes = is_byte(p.a) && is_byte(p.b) && (is_byte(p.c) || p.c == DType::i32 || p.c == DType::f32);
   return bytes && p.centered_b && (k.in == p.a || k.in == DType::u8);
 }

@@ -4,12 +4,15 @@
 #include <cmath>
 
 #include "kernels/gemm/gemm.h"
+#include "skyline/half.h"
 
 namespace skyline::kernels {
 namespace {
 
 double element(const void* p, DType t, int64_t i) {
   if (t == DType::f32) return static_cast<double>(static_cast<const float*>(p)[i]);
+  if (t == DType::bf16) return static_cast<double>(static_cast<const BFloat16*>(p)[i]);
+  if (t == DType::f16) return static_cast<double>(static_cast<const Half*>(p)[i]);
   return t == DType::u8 ? static_cast<const uint8_t*>(p)[i] : static_cast<const int8_t*>(p)[i];
 }
 
@@ -51,11 +54,14 @@ double activate_reference(Activation f, double x) noexcept {
 
 void store_reference(const Epilogue& e, DType out, double sum, int64_t row, int64_t col, void* c,
                      int64_t at) noexcept {
-  if (out == DType::f32 && !e.scale_n) {
+  if (is_float(out) && !e.scale_n) {
     if (e.bias_n) sum += double{e.bias_n[col]};
     if (e.bias_m) sum += double{e.bias_m[row]};
     if (e.residual) sum += double{e.residual[row * e.ldr + col]};
-    static_cast<float*>(c)[at] = static_cast<float>(activate_reference(e.act, sum));
+    const auto x = static_cast<float>(activate_reference(e.act, sum));
+    if (out == DType::f32) static_cast<float*>(c)[at] = x;
+    if (out == DType::bf16) static_cast<BFloat16*>(c)[at] = BFloat16(x);
+    if (out == DType::f16) static_cast<Half*>(c)[at] = Half(x);
     return;
   }
   const int32_t acc = static_cast<int32_t>(sum) + (e.bias_i32 ? e.bias_i32[col] : 0);
@@ -95,7 +101,7 @@ void gemm_reference(const GemmProblem& p, const GemmArgs& args) noexcept {
           const double b = element(args.b, p.b, b0 + (p.trans_b ? j * args.ldb + k : k * args.ldb + j));
           sum += a * (b - zero_of(p, args, j));
         }
-        if (p.a == DType::f32) sum *= double{p.alpha};
+        if (is_float(p.a)) sum *= double{p.alpha};
         store_reference(e, p.c, sum, i, j, args.c, batch * args.stride_c + i * args.ldc + j);
       }
     }

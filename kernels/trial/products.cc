@@ -90,6 +90,29 @@ Trial f32_trial(const GemmKernel& kernel, const Size& s) {
   return t;
 }
 
+// Errors of the bf16 rungs are relative to the sum of magnitudes, at most 1 each here.
+Trial bf16_trial(const DenseKernel& kernel, const Size& s) {
+  const Precision rungs[] = {Precision::bf16, Precision::bf16x3, Precision::bf16x6};
+  GemmProblem problem{.m = s.m, .n = s.n, .k = s.k, .const_b = true};
+  problem.precision = rungs[kernel.planes - 1];
+  auto p = std::make_shared<Product<float, float, float>>(gemm_plan(problem, kernel),
+                                                          random_floats(s.m * s.k), random_floats(s.k * s.n));
+  const Work work{2 * products(s), 4.0 * static_cast<double>(s.m * s.k + s.k * s.n + s.m * s.n)};
+  Trial t{.kernel = &kernel, .name = text(s), .flops = work.flops, .bytes = work.bytes};
+  t.run = [p] { gemm_run(p->plan, p->args, p->work.get(), 1); };
+  t.error = [p] {
+    gemm_run(p->plan, p->args, p->work.get(), 1);
+    const std::vector<float> want = p->reference();
+    const int planes = p->plan.dense->planes;
+    double worst = 0;
+    for (size_t i = 0; i < want.size(); ++i)
+      worst = std::max(worst, std::fabs(static_cast<double>(p->c[i]) - want[i]));
+    if (planes == 3) return worst / (kTimesPlainLoop * plain_loop_error(*p, want));
+    return worst / (static_cast<double>(p->plan.problem.k) * (planes == 2 ? 0x1p-16 : 0x1p-8));
+  };
+  return t;
+}
+
 // u8 or i8 times i8, to i32.
 GemmProblem integers(const Size& s, DType a) {
   return {.m = s.m,
@@ -134,6 +157,10 @@ void add_gemm_trials(const KernelInfo& row, std::vector<Trial>& out) {
 void add_dense_trials(const KernelInfo& row, std::vector<Trial>& out) {
   const auto& kernel = static_cast<const DenseKernel&>(row);
   for (const Size& s : {Size{512, 512, 512}, Size{128, 768, 768}, Size{3136, 64, 576}}) {
+    if (kernel.floats()) {
+      out.push_back(bf16_trial(kernel, s));
+      continue;
+    }
     const GemmPlan plan = gemm_plan(integers(s, kernel.in), kernel);
     out.push_back(kernel.in == DType::u8 ? integer_trial<uint8_t>(row, plan, s)
                                          : integer_trial<int8_t>(row, plan, s));

@@ -28,7 +28,8 @@ std::vector<uint8_t> bytes(int64_t n, uint32_t seed) {
 std::vector<const DenseKernel*> rows() {
   std::vector<const DenseKernel*> out;
   for (const KernelInfo* k : all_kernels()) {
-    if (k->op == "dense" && usable(*k, isa_detected())) out.push_back(static_cast<const DenseKernel*>(k));
+    const auto* dense = static_cast<const DenseKernel*>(k);
+    if (k->op == "dense" && usable(*k, isa_detected()) && !dense->floats()) out.push_back(dense);
   }
   return out;
 }
