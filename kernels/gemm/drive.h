@@ -122,12 +122,48 @@ inline void fetch_ahead(const Product& g, const Block& block, int64_t group, int
   t.fetch_step = (bytes * (i + 1) / tiles - first) / here;
 }
 
+// Points a tile at panel p, and at what it makes of C.
+inline void set_panel(const Product& g, int64_t row, int64_t p, GemmTile& t) {
+  const int64_t col = p * g.shape.nr;
+  t.n = std::min<int64_t>(g.shape.nr, g.shape.n - col);
+  if (panel_is_direct(g, p)) {
+    t.b = g.direct + col * kStepBytes + g.first_step * g.direct_stride;
+    t.b_stride = g.direct_stride;
+  } else {
+    t.b_stride = g.shape.stride(p);
+    t.b = (g.direct ? g.b : g.b + g.shape.offset(p)) + g.first_step * t.b_stride;
+  }
+  t.epilogue = moved(g.epilogue, row, col);
+  t.c = g.c + row * g.c_stride + col * static_cast<int64_t>(size_of(g.out));
+}
+
+// A block of one row: several panels at a time.
+template <class Rows>
+void run_row(const Product& g, const Block& block, bool far, GemmTile& t, Rows&& rows) noexcept {
+  t.m = 1;
+  t.a = rows(block.m0, 1);
+  const int64_t full = std::min(block.p1, g.shape.n / g.shape.nr) - block.p0;
+  const int64_t calls = (full + g.kernel->row_panels - 1) / g.kernel->row_panels;
+  for (int64_t i = 0; i < calls; ++i) {
+    const int64_t p = block.p0 + full * i / calls;
+    set_panel(g, block.m0, p, t);
+    t.panels = block.p0 + full * (i + 1) / calls - p;
+    t.panel_stride = g.direct ? g.shape.nr * kStepBytes : g.shape.offset(p + 1) - g.shape.offset(p);
+    t.n = t.panels * g.shape.nr;
+    t.fetch = far ? static_cast<const std::byte*>(t.b) : nullptr;
+    g.kernel->run_row(t);
+  }
+  t.fetch = nullptr;
+  if (block.p0 + full == block.p1) return;
+  set_panel(g, block.m0, block.p1 - 1, t);
+  g.kernel->run(t);
+}
+
 // Runs a block: for each group of panels, for each tile of rows, the panels of the group. rows(row, m) gives
 // the taps * m pointers of tile.h for the m rows from `row` on.
 template <class Rows>
 void run_block(const Product& g, const Block& block, Rows&& rows) noexcept {
   const int64_t tiles = tile_count(block, g.kernel->mr);
-  const auto out_size = static_cast<int64_t>(size_of(g.out));
   // What is small enough is in L2 anyway.
   const bool far = g.fetch || g.shape.n * g.shape.steps * kStepBytes > l2_bytes() / 2;
   GemmTile t;
@@ -138,6 +174,9 @@ void run_block(const Product& g, const Block& block, Rows&& rows) noexcept {
   t.interleaved = g.interleaved;
   t.add = g.add;
   t.more = g.more;
+  if (block.m1 - block.m0 == 1 && g.taps == 1 && !g.add && !g.more && g.kernel->run_row) {
+    return run_row(g, block, far, t, rows);
+  }
   for (int64_t p0 = block.p0; p0 < block.p1; p0 += g.group) {
     const int64_t p1 = std::min(block.p1, p0 + g.group);
     for (int64_t i = 0, row = block.m0; i < tiles; ++i) {
@@ -145,17 +184,7 @@ void run_block(const Product& g, const Block& block, Rows&& rows) noexcept {
       t.m = next - row;
       t.a = rows(row, t.m);
       for (int64_t p = p0; p < p1; ++p) {
-        const int64_t col = p * g.shape.nr;
-        t.n = std::min<int64_t>(g.shape.nr, g.shape.n - col);
-        if (panel_is_direct(g, p)) {
-          t.b = g.direct + col * kStepBytes + g.first_step * g.direct_stride;
-          t.b_stride = g.direct_stride;
-        } else {
-          t.b_stride = g.shape.stride(p);
-          t.b = (g.direct ? g.b : g.b + g.shape.offset(p)) + g.first_step * t.b_stride;
-        }
-        t.epilogue = moved(g.epilogue, row, col);
-        t.c = g.c + row * g.c_stride + col * out_size;
+        set_panel(g, row, p, t);
         if (far) fetch_ahead(g, block, p0, p, i, tiles, t);
         g.kernel->run(t);
       }

@@ -35,7 +35,7 @@ template <int M, int NV>
 inline void clear(F32 (&acc)[M][NV]) {
 #pragma GCC unroll 16
   for (int i = 0; i < M; ++i) {
-#pragma GCC unroll 4
+#pragma GCC unroll 32
     for (int j = 0; j < NV; ++j) acc[i][j] = F32(0.0f);
   }
 }
@@ -45,7 +45,7 @@ template <int M, int NV>
 inline void flush(F32 (&acc)[M][NV], float* sums, bool first) {
 #pragma GCC unroll 16
   for (int i = 0; i < M; ++i) {
-#pragma GCC unroll 4
+#pragma GCC unroll 32
     for (int j = 0; j < NV; ++j) {
       float* at = sums + (i * NV + j) * kLanes;
       (first ? acc[i][j] : acc[i][j] + F32::load_aligned(at)).store_aligned(at);
@@ -252,6 +252,63 @@ void interleave_8(const float* a, int64_t k, int64_t m_stride, float* to) noexce
 }
 #endif
 
+// One row by P panels. Such a product is bound by memory, and a core reads several runs of memory side by
+// side faster than one: the prefetchers follow each only so far. In caches it is bound by the latency of its
+// accumulators, of which a panel alone has too few.
+constexpr int kRowAhead = 8;  // steps
+#if defined(SKYLINE_ARCH_avx512) || defined(SKYLINE_ARCH_neon)
+constexpr int kRowVectors = 24;  // accumulators
+#else
+constexpr int kRowVectors = 12;
+#endif
+template <int P, int NV, bool Far>
+void row_by_panels(const GemmTile& t) noexcept {
+  constexpr int kAll = P * NV;
+  alignas(64) float sums[kAll * kLanes];
+  const auto* a = *reinterpret_cast<const float* const*>(t.a);
+  const auto* b = static_cast<const float*>(t.b);
+  const int64_t ldb = t.b_stride / 4, next = t.panel_stride / 4;
+  int64_t k = 0;
+  do {
+    F32 acc[kAll];
+#pragma GCC unroll 32
+    for (int j = 0; j < kAll; ++j) acc[j] = F32(0.0f);
+    for (const int64_t end = t.steps - k < kChain ? t.steps : k + kChain; k < end; ++k, b += ldb) {
+      const F32 va(a[k]);
+#pragma GCC unroll 8
+      for (int p = 0; p < P; ++p) {
+        if (Far)
+          prefetch<(NV * kLanes + 15) / 16>(
+              reinterpret_cast<const std::byte*>(b + p * next + kRowAhead * ldb));
+#pragma GCC unroll 4
+        for (int j = 0; j < NV; ++j) {
+          acc[p * NV + j] = mul_add(va, F32::load_unaligned(b + p * next + j * kLanes), acc[p * NV + j]);
+        }
+      }
+    }
+    flush<1, kAll>(reinterpret_cast<F32(&)[1][kAll]>(acc), sums, k <= kChain);
+  } while (k < t.steps);
+  auto* c = static_cast<float*>(t.c);
+  Epilogue e = t.epilogue;
+  for (int j = 0; j < kAll; ++j, c += kLanes) {
+    F32 sum[1][1] = {{F32::load_aligned(sums + j * kLanes)}};
+    add_bias<1, 1>(sum, e, kLanes);
+    finish<1, 1>(sum, e, kLanes);
+    sum[0][0].store_unaligned(c);
+    if (e.bias_n) e.bias_n += kLanes;
+    if (e.residual) e.residual += kLanes;
+  }
+  if (e.act.fn > Act::clip) activate_rows(e.act, static_cast<float*>(t.c), t.n, 1, t.n);
+}
+
+template <int NV, int P>
+void run_row(const GemmTile& t) noexcept {
+  if constexpr (P > 1) {
+    if (t.panels < P) return run_row<NV, P - 1>(t);
+  }
+  t.fetch ? row_by_panels<P, NV, true>(t) : row_by_panels<P, NV, false>(t);
+}
+
 template <int Mr, int Nv>
 constexpr GemmKernel row(std::string_view name, int max_n = 0,
                          decltype(GemmKernel::interleave) interleave = nullptr) {
@@ -263,7 +320,9 @@ constexpr GemmKernel row(std::string_view name, int max_n = 0,
           1,
           max_n,
           true,
-          interleave};
+          interleave,
+          run_row<Nv, kRowVectors / Nv>,
+          kRowVectors / Nv};
 }
 
 }  // namespace

@@ -46,6 +46,9 @@ struct GemmTile {
   // fetch_step to be brought into L2. Null: nothing.
   const std::byte* fetch = nullptr;
   int64_t fetch_step = 0;  // bytes
+  // One row by several full panels (m = 1, taps = 1, neither add nor more; see GemmKernel::run_row), each
+  // panel_stride bytes after the one before; n is that of all.
+  int64_t panels = 1, panel_stride = 0;
 };
 
 struct GemmKernel : KernelInfo {
@@ -55,6 +58,10 @@ struct GemmKernel : KernelInfo {
   bool cuts_k = false;  // knows interleaved, add and more
   // interleave_rows of pack.h for mr rows, where this level does it faster; may be null.
   void (*interleave)(const float* a, int64_t k, int64_t m_stride, float* to) noexcept = nullptr;
+  // A row by up to row_panels panels at a time; `fetch` not null asks to bring into L2 what it reads. May be
+  // null.
+  void (*run_row)(const GemmTile&) noexcept = nullptr;
+  int row_panels = 1;
 };
 // Steps in one chain of multiply-adds of f32. Longer sums are cut into such chains, which are then added up:
 // the rounding error of a chain grows with its length.

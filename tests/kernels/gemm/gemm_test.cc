@@ -216,6 +216,35 @@ TEST_CASE("f32 gemm: the residual in C's place, K in several slices") {
   }
 }
 
+TEST_CASE("f32 gemm: one row by any number of panels has the bits of two rows") {
+  for (const GemmKernel* kernel : kernels_of(DType::f32)) {
+    for (int64_t panels : {1, 2, 5, 7, 8, 9, 12, 17}) {
+      for (int64_t tail : {0, 3, kernel->lanes}) {
+        const int64_t n = panels * kernel->nr + tail, k = 1 + (panels * 97 + tail) % 1000;
+        std::vector<float> a(static_cast<size_t>(2 * k)), b(static_cast<size_t>(k * n)),
+            bias(fill<float>(n, 1)), residual(fill<float>(2 * n, 2));
+        for (size_t i = 0; i < a.size(); ++i) a[i] = std::sin(static_cast<float>(i));
+        for (size_t i = 0; i < b.size(); ++i) b[i] = std::cos(static_cast<float>(i));
+        Epilogue e{.bias_n = bias.data(), .residual = residual.data(), .ldr = n};
+        e.act.fn = panels == 5 ? Act::tanh : panels == 7 ? Act::relu : Act::none;
+        const GemmArgs args{.a = a.data(), .lda = k, .b = b.data(), .ldb = n, .ldc = n, .epilogue = e};
+        for (bool const_b : {false, true}) {
+          const auto count = static_cast<size_t>(n);
+          auto two = run({.m = 2, .n = n, .k = k, .const_b = const_b}, args, 2 * count, *kernel, 1);
+          two.c.resize(count * sizeof(float));
+          for (int threads : {1, 3}) {
+            CAPTURE(kernel->name);
+            CAPTURE(n);
+            CAPTURE(k);
+            REQUIRE(run({.m = 1, .n = n, .k = k, .const_b = const_b}, args, count, *kernel, threads).c ==
+                    two.c);
+          }
+        }
+      }
+    }
+  }
+}
+
 TEST_CASE("f32 gemm: smooth activations agree with the C library") {
   const int64_t m = 13, n = 37, k = 3;
   const auto a = fill<float>(m * k, 6), b = fill<float>(k * n, 7, -3, 3);
