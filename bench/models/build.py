@@ -15,6 +15,7 @@ import classifiers
 import detectors
 import graph
 import onnx
+import quantized
 import transformers
 
 BUILDERS = {
@@ -30,6 +31,8 @@ BUILDERS = {
         transformers.bert_base,
         transformers.decoder,
         detectors.yolo,
+        quantized.resnet50_qdq,
+        quantized.mobilenetv2_qdq,
     )
 }
 HERE = pathlib.Path(__file__).resolve().parent

@@ -7,11 +7,44 @@
 namespace skyline::kernels {
 namespace {
 
-// 16 lanes of sums, bias added, to u8 or i8.
+// How sums become bytes. kBounded: packing with saturation is all the clamping there is to do.
+struct ByteScaling {
+  __m512 scale[2], low, high;
+  __m512i bias[2], zero;
+};
+
+template <bool kBounded>
+inline __m512i scaled(const ByteScaling& s, int v, const int32_t* sums) {
+  __m512 x = _mm512_cvtepi32_ps(_mm512_add_epi32(_mm512_load_si512(sums), s.bias[v]));
+  x = _mm512_mul_ps(x, s.scale[v]);
+  if constexpr (!kBounded) x = _mm512_min_ps(s.high, _mm512_max_ps(s.low, x));
+  return _mm512_cvtps_epi32(x);
+}
+
 template <class T>
-inline void store_bytes(T* p, I32 sum, F32 scale, F32 lo, F32 hi, I32 zero, __mmask16 lanes) {
-  const F32 x = clip(xsimd::to_float(sum) * scale, lo, hi);
-  _mm_mask_storeu_epi8(p, lanes, _mm512_cvtepi32_epi8(round_i32(x) + zero));
+inline __m512i pack_bytes(__m512i a, __m512i b, __m512i zero) {
+  a = _mm512_adds_epi16(a, zero);
+  b = _mm512_adds_epi16(b, zero);
+  return std::is_signed_v<T> ? _mm512_packs_epi16(a, b) : _mm512_packus_epi16(a, b);
+}
+
+// Rows in pairs: of a pair's four vectors packing makes one, in lanes of 128 bits whose words then go to their
+// places. With one column of vectors the pair's second half is not stored.
+template <class T, bool kBounded, int kVectors>
+inline void finish_rows(const DenseTile& t, const int32_t* sums, int64_t ld, const ByteScaling& s) {
+  const __m512i order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+  const auto lanes = static_cast<__mmask32>(t.n == 32 ? ~uint32_t{0} : (uint32_t{1} << t.n) - 1);
+  for (int64_t i = 0; i < t.m; i += 2, sums += 2 * ld) {
+    const int32_t* const second = i + 1 < t.m ? sums + ld : sums;
+    const __m512i a = scaled<kBounded>(s, 0, sums), c = scaled<kBounded>(s, 0, second);
+    const __m512i b = kVectors == 2 ? scaled<kBounded>(s, 1, sums + kLanes) : a,
+                  d = kVectors == 2 ? scaled<kBounded>(s, 1, second + kLanes) : c;
+    const __m512i bytes = _mm512_permutexvar_epi32(
+        order, pack_bytes<T>(_mm512_packs_epi32(a, b), _mm512_packs_epi32(c, d), s.zero));
+    if (char* const to = t.row(i)) _mm256_mask_storeu_epi8(to, lanes, _mm512_castsi512_si256(bytes));
+    if (i + 1 == t.m) break;
+    if (char* const to = t.row(i + 1)) _mm256_mask_storeu_epi8(to, lanes, _mm512_extracti64x4_epi64(bytes, 1));
+  }
 }
 
 template <class T>
@@ -25,19 +58,22 @@ inline void finish_bytes(const DenseTile& t, const int32_t* sums, int64_t ld) {
     low = low < e.act.a ? e.act.a : low;
     high = high > e.act.b ? e.act.b : high;
   }
-  const F32 lo(low), hi(high);
-  const I32 zero(e.zero_point);
-  for (int64_t j = 0; j < t.n; j += kLanes) {
-    const int n = static_cast<int>(t.n - j < kLanes ? t.n - j : kLanes);
-    const __mmask16 lanes = first_lanes(n);
-    const F32 scale = load_first(e.scale_n + j, n);
-    const I32 bias = e.bias_i32 ? load_first(e.bias_i32 + j, n) : I32(0);
-    const int32_t* s = sums + j;
-    for (int64_t i = 0; i < t.m; ++i, s += ld) {
-      char* const c = t.row(i);
-      if (c)
-        store_bytes(reinterpret_cast<T*>(c + j), I32::load_aligned(s) + bias, scale, lo, hi, zero, lanes);
-    }
+  ByteScaling s;
+  s.low = _mm512_set1_ps(low);
+  s.high = _mm512_set1_ps(high);
+  s.zero = _mm512_set1_epi16(static_cast<short>(e.zero_point));
+  // Where sums times scales stay below 2^31, so do the integers that are packed.
+  bool bounded = low == kLow - z && high == kHigh - z;
+  for (int v = 0; v * kLanes < t.n; ++v) {
+    const __mmask16 lanes = first_lanes(static_cast<int>(t.n - v * kLanes < kLanes ? t.n - v * kLanes : kLanes));
+    s.scale[v] = _mm512_maskz_loadu_ps(lanes, e.scale_n + v * kLanes);
+    s.bias[v] = e.bias_i32 ? _mm512_maskz_loadu_epi32(lanes, e.bias_i32 + v * kLanes) : _mm512_setzero_si512();
+    bounded &= _mm512_cmp_ps_mask(s.scale[v], _mm512_set1_ps(0.99f), _CMP_LT_OQ) == 0xffff;
+  }
+  if (t.n <= kLanes) {
+    bounded ? finish_rows<T, true, 1>(t, sums, ld, s) : finish_rows<T, false, 1>(t, sums, ld, s);
+  } else {
+    bounded ? finish_rows<T, true, 2>(t, sums, ld, s) : finish_rows<T, false, 2>(t, sums, ld, s);
   }
 }
 
