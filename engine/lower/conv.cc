@@ -73,8 +73,10 @@ std::shared_ptr<const std::byte> pack_weights(Lowering& l, const ConvPlan& plan)
 }
 
 std::optional<Lowered> lower_with(Lowering& l, const ConvShape& shape, Activation act) {
-  if (!l.all_inputs(DType::f32)) return std::nullopt;
-  const ConvProblem& p = shape.problem;
+  if (!takes_types(l)) return std::nullopt;
+  ConvProblem p = shape.problem;
+  p.a = l.in_type(0);
+  p.c = l.out_type();
   const Dims out = sizes_of(l.out_dims(), shape.last);
   if (spatial(out, 1) != Dims3{p.out(0), p.out(1), p.out(2)}) {
     throw Error(Code::internal, "the kernel's output size is not the operator's " + to_string(l.out_dims()));
@@ -95,6 +97,7 @@ std::optional<Lowered> lower_with(Lowering& l, const ConvShape& shape, Activatio
   const std::string name(plan->algorithm->name);
   if (shape.last) {
     const int64_t ldx = l.in_ld(0), ldy = l.out_ld(), ldr = l.in_ld(3);
+    const DType residual_type = residual ? l.in_type(3) : DType::f32;
     return Lowered{.code = step_code([=](const StepArgs& s) {
                      ConvArgs a;
                      a.x = s.in[0];
@@ -104,13 +107,13 @@ std::optional<Lowered> lower_with(Lowering& l, const ConvShape& shape, Activatio
                      a.ldy = ldy;
                      a.epilogue.act = act;
                      a.epilogue.bias_n = bias ? s.input<float>(2) : nullptr;
-                     a.epilogue.residual = residual ? s.input<float>(3) : nullptr;
+                     if (residual) set_residual(a.epilogue, s.in[3], residual_type);
                      a.epilogue.ldr = ldr;
                      conv_run(*plan, a, s.workspace, s.threads);
                    }),
                    .kernel = name,
                    .workspace = own,
-                   .in_place = residual ? 3 : -1};
+                   .in_place = residual && residual_type == p.c ? 3 : -1};
   }
   const int64_t in_pixels = p.in_pixels(), out_pixels = p.out_pixels(), n = p.n, ic = p.ic, oc = p.oc;
   const size_t x_bytes = align_up(static_cast<size_t>(n * ic * in_pixels) * 4);

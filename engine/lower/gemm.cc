@@ -47,8 +47,7 @@ std::vector<int64_t> batch_offsets(const Dims& dims, const Dims& batch) {
 }
 
 std::optional<Lowered> lower_product(Lowering& l, const MatProduct& p) {
-  if (l.in_type(0) != DType::f32 || l.in_type(1) != DType::f32 || l.out_type() != DType::f32)
-    return std::nullopt;
+  if (!takes_types(l)) return std::nullopt;
   Dims a = l.in_dims(0), b = l.in_dims(1);
   if (a.size() == 1) a.insert(a.begin(), 1);
   if (b.size() == 1) b.push_back(1);
@@ -58,6 +57,8 @@ std::optional<Lowered> lower_product(Lowering& l, const MatProduct& p) {
   problem.trans_b = p.trans_b;
   problem.alpha = p.alpha;
   problem.precision = precision_of(l.node);
+  problem.a = l.in_type(0);
+  problem.c = l.out_type();
   problem.m = p.trans_a ? a[ra - 1] : a[ra - 2];
   problem.k = p.trans_a ? a[ra - 2] : a[ra - 1];
   problem.n = p.trans_b ? b[rb - 2] : b[rb - 1];
@@ -100,38 +101,39 @@ std::optional<Lowered> lower_product(Lowering& l, const MatProduct& p) {
     });
   }
   const auto bias = p.bias, residual = p.residual;
+  const DType added_type = residual ? l.in_type(*residual) : DType::f32;
+  // Partial sums of a long K wait in the output, so a residual should not be there.
+  const bool in_place = residual && (plan.dense || plan.steps <= kSlice) && added_type == l.out_type();
   const bool full_bias = p.bias_is_residual, row_bias = p.bias_per_row, one_bias = p.bias_is_one;
   const size_t workspace = align_up(gemm_workspace_bytes(plan, l.threads));
   const int64_t columns = problem.n;
-  return Lowered{
-      .code = step_code([=](const StepArgs& s) {
-        GemmArgs g = args;
-        g.a = s.in[0];
-        g.b = packed ? static_cast<const void*>(packed.get()) : s.in[1];
-        g.c = s.out[0];
-        if (!a_offsets.empty()) {
-          g.a_offsets = a_offsets.data();
-          g.b_offsets = b_offsets.data();
-        }
-        if (bias && one_bias) {
-          auto* repeated = reinterpret_cast<float*>(s.workspace + workspace);
-          std::fill_n(repeated, columns, *s.input<float>(*bias));
-          g.epilogue.bias_n = repeated;
-        } else if (bias && !full_bias) {
-          (row_bias ? g.epilogue.bias_m : g.epilogue.bias_n) = s.input<float>(*bias);
-        }
-        const auto added = bias && full_bias ? bias : residual;
-        if (added) {
-          g.epilogue.residual = s.input<float>(*added);
-          g.epilogue.ldr = g.ldc;
-          g.epilogue.stride_r = g.stride_c;
-        }
-        gemm_run(plan, g, s.workspace, s.threads);
-      }),
-      .kernel = std::string(kernel_of(plan).name),
-      .workspace = workspace + (one_bias ? static_cast<size_t>(columns) * sizeof(float) : 0),
-      // Partial sums of a long K wait in the output, so a residual should not be there.
-      .in_place = residual && (plan.dense || plan.steps <= kSlice) ? static_cast<int>(*residual) : -1};
+  return Lowered{.code = step_code([=](const StepArgs& s) {
+                   GemmArgs g = args;
+                   g.a = s.in[0];
+                   g.b = packed ? static_cast<const void*>(packed.get()) : s.in[1];
+                   g.c = s.out[0];
+                   if (!a_offsets.empty()) {
+                     g.a_offsets = a_offsets.data();
+                     g.b_offsets = b_offsets.data();
+                   }
+                   if (bias && one_bias) {
+                     auto* repeated = reinterpret_cast<float*>(s.workspace + workspace);
+                     std::fill_n(repeated, columns, *s.input<float>(*bias));
+                     g.epilogue.bias_n = repeated;
+                   } else if (bias && !full_bias) {
+                     (row_bias ? g.epilogue.bias_m : g.epilogue.bias_n) = s.input<float>(*bias);
+                   }
+                   const auto added = bias && full_bias ? bias : residual;
+                   if (added) {
+                     set_residual(g.epilogue, s.in[*added], added_type);
+                     g.epilogue.ldr = g.ldc;
+                     g.epilogue.stride_r = g.stride_c;
+                   }
+                   gemm_run(plan, g, s.workspace, s.threads);
+                 }),
+                 .kernel = std::string(kernel_of(plan).name),
+                 .workspace = workspace + (one_bias ? static_cast<size_t>(columns) * sizeof(float) : 0),
+                 .in_place = in_place ? static_cast<int>(*residual) : -1};
 }
 
 std::optional<Lowered> lower_matmul(Lowering& l) {

@@ -136,7 +136,6 @@ bool pack(const BSource& src, const DenseRuns& runs, int64_t n, int64_t b_stride
 template <int kPlanes>
 inline __m512 join(const __m512i (&planes)[kPlanes]) {
   __m512 x = _mm512_castsi512_ps(planes[kPlanes - 1]);
-#pragma GCC unroll 3
   for (int q = kPlanes - 1; q-- > 0;) x = _mm512_add_ps(_mm512_castsi512_ps(planes[q]), x);
   const __mmask16 finite = _knot_mask16(_mm512_fpclass_ps_mask(_mm512_castsi512_ps(planes[0]), kInfOrNan));
   const __m512 most = _mm512_set1_ps(0x1.fffffep127f), least = _mm512_set1_ps(-0x1.fffffep127f);

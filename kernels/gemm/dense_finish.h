@@ -28,8 +28,8 @@ inline __m512i pack_bytes(__m512i a, __m512i b, __m512i zero) {
   return std::is_signed_v<T> ? _mm512_packs_epi16(a, b) : _mm512_packus_epi16(a, b);
 }
 
-// Rows in pairs: of a pair's four vectors packing makes one, in lanes of 128 bits whose words then go to their
-// places. With one column of vectors the pair's second half is not stored.
+// Rows in pairs: of a pair's four vectors packing makes one, in lanes of 128 bits whose words then go to
+// their places. With one column of vectors the pair's second half is not stored.
 template <class T, bool kBounded, int kVectors>
 inline void finish_rows(const DenseTile& t, const int32_t* sums, int64_t ld, const ByteScaling& s) {
   const __m512i order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
@@ -43,7 +43,8 @@ inline void finish_rows(const DenseTile& t, const int32_t* sums, int64_t ld, con
         order, pack_bytes<T>(_mm512_packs_epi32(a, b), _mm512_packs_epi32(c, d), s.zero));
     if (char* const to = t.row(i)) _mm256_mask_storeu_epi8(to, lanes, _mm512_castsi512_si256(bytes));
     if (i + 1 == t.m) break;
-    if (char* const to = t.row(i + 1)) _mm256_mask_storeu_epi8(to, lanes, _mm512_extracti64x4_epi64(bytes, 1));
+    if (char* const to = t.row(i + 1))
+      _mm256_mask_storeu_epi8(to, lanes, _mm512_extracti64x4_epi64(bytes, 1));
   }
 }
 
@@ -65,9 +66,11 @@ inline void finish_bytes(const DenseTile& t, const int32_t* sums, int64_t ld) {
   // Where sums times scales stay below 2^31, so do the integers that are packed.
   bool bounded = low == kLow - z && high == kHigh - z;
   for (int v = 0; v * kLanes < t.n; ++v) {
-    const __mmask16 lanes = first_lanes(static_cast<int>(t.n - v * kLanes < kLanes ? t.n - v * kLanes : kLanes));
+    const __mmask16 lanes =
+        first_lanes(static_cast<int>(t.n - v * kLanes < kLanes ? t.n - v * kLanes : kLanes));
     s.scale[v] = _mm512_maskz_loadu_ps(lanes, e.scale_n + v * kLanes);
-    s.bias[v] = e.bias_i32 ? _mm512_maskz_loadu_epi32(lanes, e.bias_i32 + v * kLanes) : _mm512_setzero_si512();
+    s.bias[v] =
+        e.bias_i32 ? _mm512_maskz_loadu_epi32(lanes, e.bias_i32 + v * kLanes) : _mm512_setzero_si512();
     bounded &= _mm512_cmp_ps_mask(s.scale[v], _mm512_set1_ps(0.99f), _CMP_LT_OQ) == 0xffff;
   }
   if (t.n <= kLanes) {
@@ -111,9 +114,12 @@ inline void store_bf16(uint16_t* p, F32 x, __mmask16 lanes) {
   _mm512_mask_cvtepi32_storeu_epi16(p, lanes, _mm512_srli_epi32(rounded, 16));
 }
 
-inline const float* residual_row(const DenseTile& t, int64_t i) {
-  const int64_t row = t.c_offsets ? t.c_offsets[i] / t.c_stride : i;
-  return t.epilogue.residual + row * t.epilogue.ldr;
+// What the residual adds to the n columns from j on of row i.
+inline F32 residual_of(const DenseTile& t, int64_t i, int64_t j, int n) {
+  const int64_t at = (t.c_offsets ? t.c_offsets[i] / t.c_stride : i) * t.epilogue.ldr + j;
+  if (t.epilogue.residual) return load_first(t.epilogue.residual + at, n);
+  const __m256i halves = _mm256_maskz_loadu_epi16(first_lanes(n), t.epilogue.residual_bf16 + at);
+  return F32(_mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(halves), 16)));
 }
 
 // store(row, column, the row of C, 16 finished numbers, which of them count)
@@ -128,7 +134,7 @@ inline void finish_floats(const DenseTile& t, const float* sums, int64_t ld, Sto
       if (!c) continue;
       F32 x = F32::load_aligned(sums + i * ld + j) + bias;
       if (e.bias_m) x += F32(e.bias_m[i]);
-      if (e.residual) x += load_first(residual_row(t, i) + j, n);
+      if (e.residual || e.residual_bf16) x += residual_of(t, i, j, n);
       store(i, j, c, activate<F>(x, 0, 0), first_lanes(n));
     }
   }

@@ -66,6 +66,7 @@ struct DenseRun {
     g.epilogue = args.epilogue;
     if (plan.dense->floats()) {
       if (g.epilogue.residual) g.epilogue.residual += i * g.epilogue.stride_r;
+      if (g.epilogue.residual_bf16) g.epilogue.residual_bf16 += i * g.epilogue.stride_r;
       g.k = p.k;
       g.finite = *plan.dense->column_sums(b, p.n, p.k) == 0;
       return g;

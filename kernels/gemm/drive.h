@@ -62,6 +62,7 @@ inline Epilogue moved(Epilogue e, int64_t row, int64_t col) {
   if (e.bias_n) e.bias_n += col;
   if (e.bias_m) e.bias_m += row;
   if (e.residual) e.residual += row * e.ldr + col;
+  if (e.residual_bf16) e.residual_bf16 += row * e.ldr + col;
   if (e.bias_i32) e.bias_i32 += col;
   if (e.scale_n) e.scale_n += col;
   return e;

@@ -33,6 +33,8 @@ struct Epilogue {
   const float* bias_n = nullptr;    // one per column
   const float* bias_m = nullptr;    // one per row
   const float* residual = nullptr;  // m x n, added before the activation; may be C itself
+  // The same in bf16, instead of it; dense kernels of floats only.
+  const uint16_t* residual_bf16 = nullptr;
   int64_t ldr = 0;                  // elements between rows of residual
   int64_t stride_r = 0;             // and between its batch entries
   Activation act;                   // also used by integer kernels that store f32

@@ -58,6 +58,7 @@ void store_reference(const Epilogue& e, DType out, double sum, int64_t row, int6
     if (e.bias_n) sum += double{e.bias_n[col]};
     if (e.bias_m) sum += double{e.bias_m[row]};
     if (e.residual) sum += double{e.residual[row * e.ldr + col]};
+    if (e.residual_bf16) sum += double{bf16_bits_to_f32(e.residual_bf16[row * e.ldr + col])};
     const auto x = static_cast<float>(activate_reference(e.act, sum));
     if (out == DType::f32) static_cast<float*>(c)[at] = x;
     if (out == DType::bf16) static_cast<BFloat16*>(c)[at] = BFloat16(x);
@@ -91,6 +92,7 @@ void gemm_reference(const GemmProblem& p, const GemmArgs& args) noexcept {
     const int64_t b0 = args.b_offsets ? args.b_offsets[batch] : batch * args.stride_b;
     Epilogue e = args.epilogue;
     if (e.residual) e.residual += batch * e.stride_r;
+    if (e.residual_bf16) e.residual_bf16 += batch * e.stride_r;
     for (int64_t i = 0; i < p.m; ++i) {
       const int32_t a_zero = args.a_zero_m ? args.a_zero_m[i] : args.a_zero;
       for (int64_t j = 0; j < p.n; ++j) {

@@ -1,0 +1,131 @@
+#include <doctest/doctest.h>
+
+#include <cmath>
+
+#include "kernels/gemm/gemm.h"
+#include "skyline/skyline.h"
+
+using namespace skyline;
+
+namespace {
+
+Tensor random_tensor(Dims dims, uint32_t seed) {
+  Tensor t(DType::f32, std::move(dims));
+  uint32_t state = seed * 2654435761u + 1;
+  for (float& v : t.mutable_span<float>()) {
+    state = state * 1664525u + 1013904223u;
+    v = static_cast<float>(state >> 8) / 8388608.0f - 1;
+  }
+  return t;
+}
+
+// relu(x a) b + x, twice, with a convolution of three by three behind: products and convolutions whose
+// results only products or convolutions read, and residuals.
+Model model() {
+  Graph g;
+  const ValueId x = g.add_input("x", Fact(DType::f32, {1, 48, 9, 11}));
+  ValueId at = x;
+  const auto conv = [&](const std::string& name, ValueId in, int64_t from, int64_t to, int64_t k, bool relu) {
+    const ValueId w =
+        g.add_constant(name + ".w", random_tensor({to, from, k, k}, static_cast<uint32_t>(to + k)));
+    const ValueId b = g.add_constant(name + ".b", random_tensor({to}, 5));
+    ValueId y = g.add_value(name + ".y");
+    g.add_node("Conv", name, {in, w, b}, {y}, {{"pads", std::vector<int64_t>(4, k / 2)}});
+    if (!relu) return y;
+    const ValueId r = g.add_value(name + ".r");
+    g.add_node("Relu", name + ".relu", {y}, {r});
+    return r;
+  };
+  for (const std::string name : {"one", "two"}) {
+    const ValueId inner = conv(name + ".in", at, 48, 64, 1, true);
+    const ValueId outer = conv(name + ".out", inner, 64, 48, 3, false);
+    const ValueId sum = g.add_value(name + ".sum");
+    g.add_node("Add", name + ".add", {outer, at}, {sum});
+    at = sum;
+  }
+  const ValueId pooled = g.add_value("pooled"), flat = g.add_value("flat"), y = g.add_value("y"),
+                z = g.add_value("z"), u = g.add_value("u");
+  g.add_node("GlobalAveragePool", "pool", {at}, {pooled});
+  g.add_node("Flatten", "flatten", {pooled}, {flat});
+  g.add_node("MatMul", "m1", {flat, g.add_constant("m1.w", random_tensor({48, 96}, 3))}, {y});
+  g.add_node("Relu", "m1.relu", {y}, {z});
+  g.add_node("MatMul", "m2", {z, g.add_constant("m2.w", random_tensor({96, 10}, 4))}, {u});
+  g.add_output(u, "u");
+  return Model(std::move(g));
+}
+
+double relative_error(const Tensor& a, const Tensor& b) {
+  double error = 0, scale = 0;
+  for (int64_t i = 0; i < a.size(); ++i) {
+    error = std::max(error, std::fabs(double{a.data<float>()[i]} - double{b.data<float>()[i]}));
+    scale = std::max(scale, std::fabs(double{b.data<float>()[i]}));
+  }
+  return error / scale;
+}
+
+bool has_rung(Precision p) {
+  return kernels::choose_dense({.m = 16, .n = 16, .k = 16, .const_b = true, .precision = p},
+                               isa_detected()) != nullptr;
+}
+
+Code code_of(const SessionOptions& o) {
+  try {
+    const Session s(model(), o);
+  } catch (const Error& e) {
+    return e.code();
+  }
+  return Code::ok;
+}
+
+}  // namespace
+
+TEST_CASE("a session computes on the rung that it is given, within the rung's error") {
+  const std::vector<Value> x{random_tensor({1, 48, 9, 11}, 9)};
+  const Tensor right = Session(model(), {.threads = 1}).run(x)[0].tensor();
+  const std::pair<Precision, double> bounds[] = {
+      {Precision::bf16x6, 2e-6}, {Precision::bf16x3, 5e-5}, {Precision::bf16, 0.05}, {Precision::f16, 0.01}};
+  for (const auto& [rung, bound] : bounds) {
+    CAPTURE(name(rung));
+    if (!has_rung(rung)) {
+      MESSAGE("skipped: this CPU has no kernel for " << name(rung));
+      CHECK(code_of({.precision = rung}) == Code::unsupported);
+      continue;
+    }
+    const Session session(model(), {.threads = 1, .precision = rung});
+    const Tensor y = session.run(x)[0].tensor();
+    const double error = relative_error(y, right);
+    CHECK(error < bound);
+    CHECK(error > 0);
+    const std::string plan = session.explain_plan(x);
+    CHECK(plan.find(name(rung)) != std::string::npos);
+    for (int threads : {2, 3}) {
+      const Tensor again = Session(model(), {.threads = threads, .precision = rung}).run(x)[0].tensor();
+      CHECK(relative_error(again, y) == 0);
+    }
+  }
+}
+
+TEST_CASE("one node on a rung: less noise than all, more than none") {
+  if (!has_rung(Precision::bf16)) {
+    MESSAGE("skipped: this CPU has no kernel for bf16");
+    return;
+  }
+  const std::vector<Value> x{random_tensor({1, 48, 9, 11}, 9)};
+  const auto run = [&](SessionOptions o) {
+    o.threads = 1;
+    return Session(model(), o).run(x)[0].tensor();
+  };
+  const Tensor right = run({}), all = run({.precision = Precision::bf16});
+  const Tensor one = run({.node_precision = {{"m1", Precision::bf16}}});
+  const Tensor but_one = run({.precision = Precision::bf16, .node_precision = {{"m1", Precision::f32}}});
+  CHECK(relative_error(one, right) > 0);
+  CHECK(relative_error(but_one, all) > 0);
+}
+
+TEST_CASE("rungs that cannot be had are errors") {
+  CHECK(code_of({.precision = Precision::int8}) == Code::unsupported);
+  CHECK(code_of({.precision = Precision::bf16, .isa = "sse2"}) == Code::unsupported);
+  CHECK(code_of({.node_precision = {{"one.add", Precision::f32}}}) == Code::invalid);
+  CHECK(code_of({.node_precision = {{"nobody", Precision::f32}}}) == Code::invalid);
+  CHECK(code_of({.node_precision = {{"one.in", Precision::f32}}}) == Code::ok);
+}
