@@ -1,6 +1,8 @@
 #pragma once
 // Everything. See README.md for a first program.
+#include "skyline/constraint.h"
 #include "skyline/dtype.h"
+#include "skyline/estimate.h"
 #include "skyline/graph.h"
 #include "skyline/half.h"
 #include "skyline/isa.h"
