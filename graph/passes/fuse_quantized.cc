@@ -252,12 +252,13 @@ std::optional<Patch> pool(const Graph& g, const Node& q, const Quantized& y) {
   return patch;
 }
 
-// What only moves elements, between equal parameters.
+// What only moves or chooses elements, between equal parameters.
 std::optional<Patch> move(const Graph& g, const Node& q, const Quantized& y) {
   const Node& n = g.node(g.producer(q.in(0)));
   bool moves = false;
   for (const char* name : {"Reshape", "Transpose", "Flatten", "Squeeze", "Unsqueeze", "Slice"})
     moves |= n.is(name);
+  moves |= n.is("MaxPool") && n.out(1) == kNoValue;
   if (!moves) return std::nullopt;
   const auto x = dequantized(g, n.in(0));
   if (!x || x->type != y.type || x->scale != y.scale || x->zero != y.zero) return std::nullopt;

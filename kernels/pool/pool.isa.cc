@@ -4,6 +4,7 @@
 #include "kernels/pool/pool.h"
 
 #include <math.h>
+#include <string.h>
 
 #include "kernels/base/lanes.h"
 #include "kernels/base/parallel.h"
@@ -186,6 +187,21 @@ inline void accumulate(int32_t* __restrict sum, const T* __restrict x, int64_t n
   for (int64_t i = 0; i < n; ++i) sum[i] += x[i];
 }
 
+// kBytes channels of one output position, in registers.
+constexpr int64_t kBytes = kLanes * 4;
+template <class T, int Least>
+inline void largest_bytes(const PoolShape& s, const Window& d, const Window& h, const Window& w,
+                          const T* image, T* y) noexcept {
+  using Bytes [[gnu::vector_size(kBytes)]] = T;
+  Bytes most = Bytes{} + static_cast<T>(Least);
+  for_taps(s, d, h, w, image, [&](const T* p) noexcept {
+    Bytes v;
+    memcpy(&v, p, kBytes);
+    most = most < v ? v : most;
+  });
+  memcpy(y, &most, kBytes);
+}
+
 template <class T, int Least>
 void max_bytes(const PoolShape& s, const T* x, T* y, void* scratch, int threads) noexcept {
   const auto larger = [](T a, T b) noexcept { return a < b ? b : a; };
@@ -198,10 +214,15 @@ void max_bytes(const PoolShape& s, const T* x, T* y, void* scratch, int threads)
                 [&](int64_t n, int64_t od, int64_t oh, int64_t r) noexcept {
                   const Window d = window(s, 0, od), h = window(s, 1, oh);
                   for (int64_t ow = 0; ow < s.out[2]; ++ow) {
+                    const Window w = window(s, 2, ow);
                     T* out = y + (r * s.out[2] + ow) * pitch;
-                    for (int64_t c = 0; c < channels; ++c) out[c] = static_cast<T>(Least);
-                    for_taps(s, d, h, window(s, 2, ow), x + n * image,
-                             [&](const T* p) noexcept { raise(out, p, channels); });
+                    int64_t c = 0;
+                    for (; c + kBytes <= channels; c += kBytes)
+                      largest_bytes<T, Least>(s, d, h, w, x + n * image + c, out + c);
+                    for (int64_t i = c; i < channels; ++i) out[i] = static_cast<T>(Least);
+                    if (c == channels) continue;
+                    for_taps(s, d, h, w, x + n * image + c,
+                             [&](const T* p) noexcept { raise(out + c, p, channels - c); });
                   }
                 });
     return;

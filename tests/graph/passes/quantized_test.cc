@@ -93,6 +93,12 @@ TEST_CASE("fuse-quantized: products, sums, pools and moves") {
   }
   {
     Quantizer q;
+    const ValueId x = q.rounded(q.b.input({1, 2, 5, 5}), 0.03f, 120);
+    const ValueId y = q.b.node("MaxPool", {x}, {{"kernel_shape", Dims{3, 3}}, {"pads", Dims{1, 1, 1, 1}}});
+    CHECK(q.after(y, 0.03f, 120) == Counts{{"QuantizeLinear", 1}, {"MaxPool", 1}, {"DequantizeLinear", 1}});
+  }
+  {
+    Quantizer q;
     const ValueId x = q.rounded(q.b.input({2, 6}), 0.03f, 120);
     CHECK(q.after(q.b.node("Reshape", {x, q.b.ints({3, 4})}), 0.03f, 120) ==
           Counts{{"QuantizeLinear", 1}, {"Reshape", 1}, {"DequantizeLinear", 1}});
