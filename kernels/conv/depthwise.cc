@@ -39,44 +39,48 @@ void run_depthwise(const ConvRun& run) noexcept {
   const float* x = f32 ? static_cast<const float*>(a.x) : reinterpret_cast<const float*>(run.image);
   const int64_t kz = p.kernel[0], ky = p.kernel[1], lines = p.out(0) * p.out(1);
   const int64_t ow = p.out(2), ldx = f32 ? a.ldx : p.ic;
-  const int64_t work = ow * p.oc * p.taps();  // multiply-adds of a line; a thread is worth some 2^17 of them
-  parallel_for(
-      run.threads, p.n * lines, std::max<int64_t>(1, (1 << 17) / (work + 1)),
-      [&](int64_t begin, int64_t end) {
-        auto** rows = reinterpret_cast<const float**>(run.scratch());
-        auto* sums =
-            reinterpret_cast<float*>(run.scratch() + align_up(static_cast<size_t>(kz * ky) * sizeof(void*)));
-        for (int64_t line = begin; line < end; ++line) {
-          each_input_row(plan, line,
-                         [&](int64_t i, int64_t pixel) { rows[i] = pixel < 0 ? nullptr : x + pixel * ldx; });
-          DepthwiseRow d;
-          d.x = rows;
-          d.rows = kz * ky;
-          d.w = reinterpret_cast<const float*>(a.w);
-          d.w_stride = static_cast<int64_t>(align_up(static_cast<size_t>(p.oc * 4)) / 4);
-          d.ldx = ldx;
-          d.c = p.oc;
-          d.iw = p.in[2];
-          d.ow = ow;
-          d.kw = p.kernel[2];
-          d.stride = p.stride[2];
-          d.dilation = p.dilation[2];
-          d.pad = p.pad_begin[2];
-          const int64_t c_size = static_cast<int64_t>(size_of(p.c)), out_row = line * ow;
-          std::byte* out = static_cast<std::byte*>(a.y) + out_row * a.ldy * c_size;
-          if (f32) {
-            d.y = reinterpret_cast<float*>(out);
-            d.ldy = a.ldy;
-            d.epilogue = moved(a.epilogue, out_row, 0);
-            plan.depthwise->run(d);
-          } else {
-            d.y = sums;
-            d.ldy = p.oc;
-            plan.depthwise->run(d);
-            plan.depthwise->finish(sums, ow, p.oc, out, a.ldy * c_size, p.c, a.epilogue);
-          }
-        }
-      });
+  // Even parts, so that a thread meets the lines that it has made in the convolution before.
+  constexpr int64_t kWorthAPart = 1 << 17;  // multiply-adds
+  constexpr int64_t kMostParts = 4;         // for each thread
+  const int64_t all = p.n * lines, worth = all * ow * p.oc * p.taps() / kWorthAPart;
+  const int64_t parts = std::clamp<int64_t>(worth / run.threads, worth > 1 ? 1 : 0, kMostParts) * run.threads;
+  const int64_t pieces = std::clamp<int64_t>(parts, 1, std::max<int64_t>(all, 1));
+  parallel_for(run.threads, pieces, 1, [&](int64_t piece, int64_t end_piece) {
+    const int64_t begin = all * piece / pieces, end = all * end_piece / pieces;
+    auto** rows = reinterpret_cast<const float**>(run.scratch());
+    auto* sums =
+        reinterpret_cast<float*>(run.scratch() + align_up(static_cast<size_t>(kz * ky) * sizeof(void*)));
+    for (int64_t line = begin; line < end; ++line) {
+      each_input_row(plan, line,
+                     [&](int64_t i, int64_t pixel) { rows[i] = pixel < 0 ? nullptr : x + pixel * ldx; });
+      DepthwiseRow d;
+      d.x = rows;
+      d.rows = kz * ky;
+      d.w = reinterpret_cast<const float*>(a.w);
+      d.w_stride = static_cast<int64_t>(align_up(static_cast<size_t>(p.oc * 4)) / 4);
+      d.ldx = ldx;
+      d.c = p.oc;
+      d.iw = p.in[2];
+      d.ow = ow;
+      d.kw = p.kernel[2];
+      d.stride = p.stride[2];
+      d.dilation = p.dilation[2];
+      d.pad = p.pad_begin[2];
+      const int64_t c_size = static_cast<int64_t>(size_of(p.c)), out_row = line * ow;
+      std::byte* out = static_cast<std::byte*>(a.y) + out_row * a.ldy * c_size;
+      if (f32) {
+        d.y = reinterpret_cast<float*>(out);
+        d.ldy = a.ldy;
+        d.epilogue = moved(a.epilogue, out_row, 0);
+        plan.depthwise->run(d);
+      } else {
+        d.y = sums;
+        d.ldy = p.oc;
+        plan.depthwise->run(d);
+        plan.depthwise->finish(sums, ow, p.oc, out, a.ldy * c_size, p.c, a.epilogue);
+      }
+    }
+  });
 }
 
 }  // namespace skyline::kernels
