@@ -71,7 +71,7 @@ void clear(float* to, int64_t n) {
 // Where pixels are by themselves (1x1), lines are of no matter.
 bool is_flat(const ConvProblem& p) {
   constexpr Dims3 kOne = {1, 1, 1}, kNone = {0, 0, 0};
-  return !p.planar && p.groups == 1 && p.kernel == kOne && p.pad_begin == kNone && p.pad_end == kNone;
+  return !p.planar && p.kernel == kOne && p.pad_begin == kNone && p.pad_end == kNone;
 }
 bool has_stride(const ConvProblem& p) {
   return p.stride != Dims3{1, 1, 1};
@@ -89,7 +89,7 @@ int64_t gathered_pixel(const ConvProblem& p) {
 // which stays in L1; others once for as many pixels as fit into L2.
 constexpr int64_t kFlatLeast = 24;  // whole tiles
 int64_t flat_block(const ConvProblem& p, bool far_weights) {
-  const int64_t fit = (far_weights ? l2_bytes() : cpu_info().l1d) / 2 / (p.ic * 4);
+  const int64_t fit = (far_weights ? l2_bytes() : cpu_info().l1d) / 2 / (p.ic / p.groups * 4);
   return std::max(fit / kFlatLeast * kFlatLeast, kFlatLeast);
 }
 
@@ -203,15 +203,27 @@ struct Direct {
   }
 };
 
-// Pixels [m0, m1) by panels [q0, q1) of a flat problem.
+// Pixels [m0, m1) by panels [q0, q1), counted over groups, of a flat problem.
 struct Flat {
   const ConvRun& run;
-  PanelShape shape;
+  PanelShape shape;  // of a group
+  int64_t group_bytes;
+
+  Flat(const ConvRun& run, const DirectKernel& kernel)
+      : run(run),
+        shape{run.plan.problem.oc / run.plan.problem.groups, run.plan.problem.ic / run.plan.problem.groups,
+              kernel.nr, kernel.lanes, 1},
+        group_bytes(static_cast<int64_t>(align_up(to_size(shape.bytes())))) {}
+
+  int64_t panels() const { return run.plan.problem.groups * shape.panels(); }
+  const std::byte* weights(int64_t q) const {
+    return run.args.w + q / shape.panels() * group_bytes + shape.offset(q % shape.panels());
+  }
 
   void share(int64_t m0, int64_t m1, int64_t q0, int64_t q1) const {
     const DirectKernel& kernel = *run.plan.direct;
     const ConvProblem& p = run.plan.problem;
-    const bool far = shape.offset(q1) - shape.offset(q0) > l2_bytes() / 2, copied = is_gathered(p);
+    const bool far = weights(q1) - weights(q0) > l2_bytes() / 2, copied = is_gathered(p);
     const bool far_x = !copied && (m1 - m0) * run.args.ldx * 4 > l2_bytes() / 2;
     const int64_t block = flat_block(p, far);
     auto* const gathered = reinterpret_cast<float*>(run.scratch());
@@ -219,7 +231,7 @@ struct Flat {
     DirectLine d;
     d.x = &x;
     d.lines = 1;
-    d.steps = p.ic;
+    d.steps = shape.steps;
     d.pixel = copied ? gathered_pixel(p) : run.args.ldx;
     d.ldy = run.args.ldy;
     for (int64_t m = m0; m < m1; m += d.pixels) {
@@ -227,14 +239,16 @@ struct Flat {
       if (copied) gather(m, d.pixels, gathered);
       x = copied ? gathered : static_cast<const float*>(run.args.x) + m * d.pixel;
       for (int64_t q = q0; q < q1; ++q) {
-        const int64_t col = q * shape.nr;
-        d.w = reinterpret_cast<const float*>(run.args.w + shape.offset(q));
-        d.n = std::min<int64_t>(shape.nr, p.oc - col);
+        const int64_t group = q / shape.panels(), panel = q % shape.panels();
+        const int64_t col = group * shape.n + panel * shape.nr;
+        d.x_offset = group * shape.steps;
+        d.w = reinterpret_cast<const float*>(weights(q));
+        d.n = std::min<int64_t>(shape.nr, shape.n - panel * shape.nr);
         d.fetch = nullptr;
         // Weights are far at first, too, and the part after this one is likely to be this thread's.
-        if ((far || m == m0) && q + 1 < shape.panels()) {
-          d.fetch = run.args.w + shape.offset(q + 1);
-          d.fetch_bytes = shape.stride(q + 1) * p.ic;
+        if ((far || m == m0) && q + 1 < panels()) {
+          d.fetch = weights(q + 1);
+          d.fetch_bytes = shape.stride((q + 1) % shape.panels()) * shape.steps;
         } else if (!far && far_x && m + block < m1) {  // its share of the next block
           d.fetch_bytes = block * d.pixel * 4 / (q1 - q0);
           d.fetch = reinterpret_cast<const std::byte*>(x + block * d.pixel) + d.fetch_bytes * (q - q0);
@@ -261,15 +275,14 @@ struct Flat {
 
 void run_flat(const ConvRun& run) {
   const ConvProblem& p = run.plan.problem;
-  const DirectKernel& kernel = *run.plan.direct;
-  const Flat flat{run, {p.oc, p.ic, kernel.nr, kernel.lanes, 1}};
-  const int64_t pixels = p.n * p.out_pixels(), panels = flat.shape.panels();
-  const double work = static_cast<double>(pixels) * static_cast<double>(p.oc * p.ic);
+  const Flat flat(run, *run.plan.direct);
+  const int64_t pixels = p.n * p.out_pixels(), panels = flat.panels(), weights = p.oc * flat.shape.steps;
+  const double work = static_cast<double>(pixels) * static_cast<double>(weights);
   const auto usable = static_cast<int64_t>(std::min<double>(run.threads, work / kWorthAThread + 1));
   // Split by panels, a thread reads fewer weights, but most of what other threads have made, and they what it
   // makes. That takes longer than to read from L3 (12 beside 20 GB/s on a 2-core Xeon), and is not fetched
   // ahead.
-  const bool by_panels = panels % usable == 0 && p.oc * p.ic > 2 * pixels * (p.oc + p.ic);
+  const bool by_panels = panels % usable == 0 && weights > 2 * pixels * (p.oc + p.ic);
   const int64_t tiles = (pixels + kFlatTile - 1) / kFlatTile, n = by_panels ? panels : tiles;
   // Several parts for each thread, so that one which is slowed down leaves some to others.
   const auto cuts = static_cast<int64_t>(

@@ -202,6 +202,13 @@ TEST_CASE("f32 conv: 1x1 over several blocks of pixels and panels, weights withi
     for (int64_t oc : {30, 70, 130}) check_f32(image(ic, oc, 8, 9, 1, 1, 0), variant++);
   }
   check_f32(image(2100, 260, 3, 5, 1, 1, 0), 14);
+  for (int64_t groups : {2, 5}) {
+    for (int64_t stride : {1, 2}) {
+      ConvProblem p = image(groups * 33, groups * 70, 8, 9, 1, stride, 0);
+      p.groups = groups;
+      check_f32(p, variant++);
+    }
+  }
 }
 
 TEST_CASE("f32 conv: winograd over tiles that the image cuts, channel tails, several blocks and threads") {
