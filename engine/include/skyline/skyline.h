@@ -3,6 +3,7 @@
 #include "skyline/constraint.h"
 #include "skyline/dtype.h"
 #include "skyline/estimate.h"
+#include "skyline/frontier.h"
 #include "skyline/graph.h"
 #include "skyline/half.h"
 #include "skyline/isa.h"
