@@ -1,7 +1,8 @@
-// Convolution of 8-bit integers of stride 1 on dense kernels, without patches: the image is copied once, with
-// its padding, and then output pixel p of the padded width reads its kernel lines at p pixels from theirs, so
-// that a tile's rows are evenly spaced across line ends, too. What falls into the seam at the end of a line
-// is computed and not stored.
+// Convolution of 8-bit integers on dense kernels, without patches: the image is copied once, with its
+// padding, and tiles read their rows in it. At stride 1 output pixel p of the padded width reads its kernel
+// lines at p pixels from theirs, so that a tile's rows are evenly spaced across line ends, too; what falls
+// into the seam at the end of a line is computed and not stored. At other strides every line has tiles of its
+// own.
 #include <algorithm>
 #include <cstring>
 
@@ -18,7 +19,9 @@ struct Lines {
   const ConvProblem& p;
   const DenseKernel& kernel;
   int64_t width, height;  // with padding
-  int64_t rows;           // of the product: output pixels and seams of an image
+  bool seams;             // whether tiles go on from line to line
+  int64_t line_rows;      // of the product, for each line of output
+  int64_t rows;           // and for an image
   int64_t steps;          // of a line of the kernel
   int64_t line_bytes;     // between lines of the kernel
   int64_t image_bytes;    // with what a tile may read behind the end
@@ -26,10 +29,15 @@ struct Lines {
   Lines(const ConvProblem& p, const DenseKernel& kernel) : p(p), kernel(kernel) {
     width = p.in[2] + p.pad_begin[2] + p.pad_end[2];
     height = p.in[1] + p.pad_begin[1] + p.pad_end[1];
-    rows = (p.out(1) - 1) * width + p.out(2);
+    seams = p.stride[1] == 1 && p.stride[2] == 1;
+    const int64_t block = kernel.row_block;
+    line_rows = seams ? width : (p.out(2) + block - 1) / block * block;
+    rows = (p.out(1) - 1) * line_rows + (seams ? p.out(2) : line_rows);
     steps = kernel.steps(p.kernel[2] * p.ic);
     line_bytes = p.dilation[1] * width * p.ic;
-    const int64_t read = (rows + kMaxRows) * p.ic + (p.kernel[1] - 1) * line_bytes + steps * 4;
+    // Where a last tile begins, and what it reads from there.
+    const int64_t last = seams ? rows : (p.out(1) - 1) * p.stride[1] * width + p.out(2) * p.stride[2];
+    const int64_t read = (last + kMaxRows * p.stride[2]) * p.ic + (p.kernel[1] - 1) * line_bytes + steps * 4;
     image_bytes = static_cast<int64_t>(align_up(static_cast<size_t>(std::max(read, height * width * p.ic))));
   }
 };
@@ -64,31 +72,35 @@ void copy_line(const ConvRun& run, const Lines& l, int64_t image, int64_t y, std
 
 // Rows [m0, m1) of one image by panels [p0, p1).
 void run_rows(const Lines& l, const DenseProduct& g, const std::byte* image, const Block& b) {
-  const int64_t ow = l.p.out(2), lines = l.p.kernel[1];
+  const ConvProblem& p = l.p;
+  const int64_t ow = p.out(2), lines = p.kernel[1];
   const auto out_size = static_cast<int64_t>(size_of(g.out));
   int64_t offsets[kMaxRows];
   DenseTile t;
   t.steps = l.steps;
   t.lines = lines;
   t.line_stride = l.line_bytes;
-  t.a_stride = l.p.ic;
+  t.a_stride = p.ic * p.stride[2];
   t.c_offsets = offsets;
   t.out = g.out;
-  for (int64_t row = b.m0; row < b.m1; row += l.kernel.mr) {
-    t.m = std::min<int64_t>(l.kernel.mr, b.m1 - row);
-    t.a = image + row * l.p.ic;
-    for (int64_t i = 0, y = row / l.width, x = row % l.width; i < t.m; ++i) {
+  for (int64_t row = b.m0, next = row; row < b.m1; row = next) {
+    int64_t y = row / l.line_rows, x = row % l.line_rows;
+    next = std::min(b.m1, row + l.kernel.mr);
+    if (!l.seams) next = std::min(next, (y + 1) * l.line_rows);
+    t.m = l.seams ? next - row : std::min(next - row, ow - x);
+    t.a = image + (y * p.stride[1] * l.width + x * p.stride[2]) * p.ic;
+    for (int64_t i = 0; i < t.m; ++i) {
       offsets[i] = x < ow ? (y * ow + x) * g.c_stride : -1;
-      if (++x == l.width) {
+      if (++x == l.line_rows) {
         x = 0;
         ++y;
       }
     }
-    for (int64_t p = b.p0; p < b.p1; ++p) {
-      const int64_t col = p * g.shape.nr;
+    for (int64_t panel = b.p0; panel < b.p1; ++panel) {
+      const int64_t col = panel * g.shape.nr;
       t.n = std::min<int64_t>(g.shape.nr, g.shape.n - col);
-      t.b = g.b + g.shape.offset(p);
-      t.b_stride = g.shape.stride(p);
+      t.b = g.b + g.shape.offset(panel);
+      t.b_stride = g.shape.stride(panel);
       t.epilogue = moved(g.epilogue, 0, col);
       t.c = g.c + col * out_size;
       l.kernel.run(t);
@@ -100,22 +112,31 @@ void run_rows(const Lines& l, const DenseProduct& g, const std::byte* image, con
 
 std::string_view refusal_lines(const ConvProblem& p) noexcept {
   if (p.in[0] != 1 || p.kernel[0] != 1) return "is not two-dimensional";
-  if (p.stride != Dims3{1, 1, 1} || p.dilation[2] != 1) return "stride or dilation is not 1";
+  if (p.dilation[2] != 1) return "dilation along the lines";
   for (int64_t pad : {p.pad_begin[1], p.pad_begin[2], p.pad_end[1], p.pad_end[2]}) {
     if (pad < 0) return "has negative padding";
   }
   return {};
 }
 
-// Cycles per output pixel on a Xeon with AMX (model 143): 2 for 64 values of K by 32 columns, 15 for copying
-// what a line of the kernel meets into a patch.
+// Cycles on a Xeon with AMX (model 143): 64 for 64 values of K by a tile of 32 rows by 32 columns, 45 if it
+// has 16 rows; copying costs 10 a run and one for 6 bytes: lines of the image once, or for each patch what
+// each line of the kernel meets.
 bool lines_pay(const ConvProblem& p, const DenseKernel& kernel) noexcept {
-  if (p.taps() == 1 || p.ic % 2048 == 0 || p.out(1) <= 0 || p.out(2) <= 0) return false;
+  if (p.taps() == 1 || p.ic * p.stride[2] % 2048 == 0 || p.out(1) <= 0 || p.out(2) <= 0) return false;
   const Lines l(p, kernel);
   const int64_t panels = (p.oc + 31) / 32;
-  const int64_t mine = p.kernel[1] * (l.steps + 15) / 16 * panels * 2 * l.rows;
-  const int64_t patches = (kernel.steps(p.taps() * p.ic) + 15) / 16 * panels * 2 + p.kernel[1] * 15;
-  return mine <= patches * p.out_pixels();
+  const auto products = [&](int64_t rows, int64_t steps) {
+    const int64_t whole = rows / kernel.mr, rest = rows % kernel.mr;
+    const int64_t cycles = whole * 64 + (rest == 0 ? 0 : rest > kernel.mr / 2 ? 64 : 45);
+    return cycles * panels * ((steps + 15) / 16);
+  };
+  const auto copies = [](int64_t runs, int64_t bytes) { return runs * (10 + bytes / 6); };
+  const int64_t steps = p.kernel[1] * l.steps,
+                mine = l.seams ? products(l.rows, steps) : p.out(1) * products(l.line_rows, steps);
+  const int64_t patches = products(p.out_pixels(), kernel.steps(p.taps() * p.ic)) +
+                          copies(p.out_pixels() * p.kernel[1], p.kernel[2] * p.ic);
+  return mine + copies(l.height, l.width * p.ic) <= patches;
 }
 
 DenseRuns lines_runs(const ConvProblem& p) noexcept {

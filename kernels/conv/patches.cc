@@ -12,18 +12,22 @@ namespace {
 
 // memcpy without the call where that would take longer than the copy.
 inline void copy_bytes(std::byte* to, const std::byte* from, int64_t n) {
-  if (n > 64) {
+  if (n > 128) {
     std::memcpy(to, from, static_cast<size_t>(n));
   } else if (n >= 16) {
-    for (int64_t i = 0; i + 16 <= n; i += 16) std::memcpy(to + i, from + i, 16);
+    std::memcpy(to, from, 16);
     std::memcpy(to + n - 16, from + n - 16, 16);
+    for (int64_t i = 16; i + 16 < n; i += 16) std::memcpy(to + i, from + i, 16);
   } else if (n >= 4) {
-    for (int64_t i = 0; i + 4 <= n; i += 4) std::memcpy(to + i, from + i, 4);
+    std::memcpy(to, from, 4);
     std::memcpy(to + n - 4, from + n - 4, 4);
+    for (int64_t i = 4; i + 4 < n; i += 4) std::memcpy(to + i, from + i, 4);
   } else {
     for (int64_t i = 0; i < n; ++i) to[i] = from[i];
   }
 }
+
+constexpr int64_t kMaxLines = 32;  // of a kernel whose lines are copied as wholes
 
 struct Patches {
   const ConvRun& run;
@@ -52,31 +56,49 @@ struct Patches {
   void copy(int64_t begin, int64_t end, std::byte* to) const {
     const ConvProblem& p = run.plan.problem;
     const bool flip = p.a == DType::i8 && run.plan.gemm.dense->in == DType::u8;
-    const int64_t image_bytes = p.in_pixels() * run.args.ldx;
-    int64_t ox = begin % x.count, oy = begin / x.count % y.count, oz = begin / x.count / y.count % z.count;
-    auto* image = static_cast<const std::byte*>(run.args.x) + begin / p.out_pixels() * image_bytes;
-    for (int64_t row = begin; row < end; ++row, to += stride) {
-      std::byte* const last = patch(image, ox, oy, oz, to);
-      if (flip) {
-        for (std::byte* b = to; b < last; ++b) *b ^= std::byte{0x80};
+    const int64_t image_bytes = p.in_pixels() * run.args.ldx, filled = p.taps() * p.ic;
+    for (int64_t row = begin, next = row; row < end; row = next) {
+      const int64_t line = row / x.count, oy = line % y.count, oz = line / y.count % z.count;
+      next = std::min(end, (line + 1) * x.count);
+      auto* image = static_cast<const std::byte*>(run.args.x) + row / p.out_pixels() * image_bytes;
+      copy_line(image, oz, oy, row % x.count, row % x.count + next - row, to);
+      for (int64_t i = row; i < next; ++i, to += stride) {
+        if (!flip) continue;
+        for (std::byte* b = to; b < to + filled; ++b) *b ^= std::byte{0x80};
       }
-      if (++ox < x.count) continue;
-      ox = 0;
-      if (++oy < y.count) continue;
-      oy = 0;
-      if (++oz < z.count) continue;
-      oz = 0;
-      image += image_bytes;
     }
   }
 
-  // Returns the end of what was written.
-  std::byte* patch(const std::byte* image, int64_t ox, int64_t oy, int64_t oz, std::byte* to) const {
+  // Output pixels [begin, end) of one line. Inside the image a patch is made of whole lines of the kernel.
+  void copy_line(const std::byte* image, int64_t oz, int64_t oy, int64_t begin, int64_t end,
+                 std::byte* to) const {
+    const ConvProblem& p = run.plan.problem;
+    const int64_t nx = p.kernel[2], lines = p.kernel[0] * p.kernel[1], bytes = nx * p.ic;
+    const std::byte* line[kMaxLines];
+    bool inside = side_by_side && lines <= kMaxLines;
+    for (int64_t i = 0; inside && i < lines; ++i) {
+      const int32_t in_z = z.input[static_cast<size_t>(oz * p.kernel[0] + i / p.kernel[1])],
+                    in_y = y.input[static_cast<size_t>(oy * p.kernel[1] + i % p.kernel[1])];
+      inside = (in_z | in_y) >= 0;
+      line[i] = image + (int64_t{in_z} + in_y) * p.ic;
+    }
+    for (int64_t ox = begin; ox < end; ++ox, to += stride) {
+      const int32_t* in_x = x.input.data() + ox * nx;
+      if (!inside || in_x[0] < 0 || in_x[nx - 1] < 0) {
+        patch(image, ox, oy, oz, to);
+        continue;
+      }
+      const int64_t at = in_x[0] * p.ic;
+      std::byte* part = to;
+      for (int64_t i = 0; i < lines; ++i, part += bytes) copy_bytes(part, line[i] + at, bytes);
+    }
+  }
+
+  void patch(const std::byte* image, int64_t ox, int64_t oy, int64_t oz, std::byte* to) const {
     const ConvProblem& p = run.plan.problem;
     const int64_t nz = p.kernel[0], ny = p.kernel[1], nx = p.kernel[2], line_bytes = nx * p.ic;
     const int32_t *in_z = z.input.data() + oz * nz, *in_y = y.input.data() + oy * ny,
                   *in_x = x.input.data() + ox * nx;
-    const bool whole = in_x[0] >= 0 && in_x[nx - 1] >= 0;
     for (int64_t kz = 0; kz < nz; ++kz) {
       for (int64_t ky = 0; ky < ny; ++ky, to += line_bytes) {
         if ((in_z[kz] | in_y[ky]) < 0) {
@@ -84,14 +106,9 @@ struct Patches {
           continue;
         }
         const std::byte* line = image + (int64_t{in_z[kz]} + in_y[ky]) * run.args.ldx;
-        if (whole && side_by_side) {
-          copy_bytes(to, line + in_x[0] * run.args.ldx, line_bytes);
-        } else {
-          for (int64_t kx = 0; kx < nx; ++kx) pixel(line, in_x[kx], to + kx * p.ic);
-        }
+        for (int64_t kx = 0; kx < nx; ++kx) pixel(line, in_x[kx], to + kx * p.ic);
       }
     }
-    return to;
   }
 
   void pixel(const std::byte* line, int64_t at, std::byte* to) const {

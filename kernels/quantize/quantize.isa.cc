@@ -157,11 +157,13 @@ inline int64_t whole_bytes(const T* u, const T* v, T* y, int64_t n, Op&& op) noe
     __m512i q[4];
 #pragma GCC unroll 4
     for (int k = 0; k < 4; ++k) {
-      const F32 r = op(xsimd::to_float(load_wide(u + i + k * 16)), xsimd::to_float(load_wide(v + i + k * 16)));
+      const F32 r =
+          op(xsimd::to_float(load_wide(u + i + k * 16)), xsimd::to_float(load_wide(v + i + k * 16)));
       q[k] = _mm512_cvtps_epi32(_mm512_min_ps(most, r));
     }
     const __m512i low = _mm512_packs_epi32(q[0], q[1]), high = _mm512_packs_epi32(q[2], q[3]);
-    const __m512i bytes = std::is_signed_v<T> ? _mm512_packs_epi16(low, high) : _mm512_packus_epi16(low, high);
+    const __m512i bytes =
+        std::is_signed_v<T> ? _mm512_packs_epi16(low, high) : _mm512_packus_epi16(low, high);
     _mm512_storeu_si512(y + i, _mm512_permutexvar_epi32(order, bytes));
   }
   return i;

@@ -431,6 +431,14 @@ TEST_CASE("int8 conv: patches of all strides, dilations and channel counts") {
   ConvProblem p = image(5, 6, 8, 9, 3, 1, 2);
   p.dilation = {1, 2, 2};
   check_bytes(p, true, 5);
+  p.dilation = {1, 2, 1};
+  check_bytes(p, true, 6);
+  check_bytes(image(3, 40, 9, 83, 7, 2, 3), true, 7);  // lines of more than one tile
+  p = image(4, 5, 9, 37, 3, 2, 1);
+  p.stride = {1, 1, 3};
+  check_bytes(p, true, 8);
+  p.stride = {1, 2, 1};
+  check_bytes(p, true, 9);
   p = image(4, 5, 3, 4, 2, 1, 1);
   p.in[0] = 3;
   p.kernel[0] = 2;
