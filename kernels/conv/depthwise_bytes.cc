@@ -14,11 +14,18 @@ namespace {
 int64_t padded_channels(const ConvProblem& p) {
   return (p.oc + kByteChannels - 1) / kByteChannels * kByteChannels;
 }
-int64_t padded_taps(const ConvProblem& p) {
-  return (p.taps() + kByteTaps - 1) / kByteTaps * kByteTaps;
+ByteTaps taps_of(const ConvProblem& p) {
+  return byte_taps(p.kernel[0] * p.kernel[1], p.kernel[2], p.stride[2], p.dilation[2]);
 }
 size_t weight_bytes(const ConvProblem& p) {
-  return static_cast<size_t>(padded_channels(p) * padded_taps(p));
+  return static_cast<size_t>(padded_channels(p) / kByteChannels * taps_of(p).block_bytes());
+}
+// The channels of a block, over and over; place(channel, where it lies) in all.
+template <class Place>
+void each_place(const ConvProblem& p, Place&& place) {
+  for (int64_t i = 0; i < byte_pixels(p.oc); ++i) {
+    for (int64_t c = 0; c < p.oc; ++c) place(c, byte_channel(i * p.oc + c));
+  }
 }
 
 // The parts of the workspace that all threads read.
@@ -38,12 +45,12 @@ void fill_tables(const ConvRun& run, const Tables& t) {
   const auto* sums = reinterpret_cast<const int32_t*>(run.args.w + weight_bytes(p));
   const uint32_t zero = static_cast<uint32_t>(run.args.x_zero) + (p.a == DType::i8 ? 128 : 0);
   std::memset(t.bias, 0, static_cast<size_t>(padded_channels(p)) * 8);
-  for (int64_t c = 0; c < p.oc; ++c) {
+  each_place(p, [&](int64_t c, int64_t at) {
     const uint32_t bias = e.bias_i32 ? static_cast<uint32_t>(e.bias_i32[c]) : 0;
-    t.bias[byte_channel(c)] = static_cast<int32_t>(bias - zero * static_cast<uint32_t>(sums[c]));
-    t.scale[byte_channel(c)] = e.scale_n[c];
-  }
-  std::memset(t.zeros, run.args.x_zero, static_cast<size_t>(p.oc));
+    t.bias[at] = static_cast<int32_t>(bias - zero * static_cast<uint32_t>(sums[c]));
+    t.scale[at] = e.scale_n[c];
+  });
+  std::memset(t.zeros, run.args.x_zero, static_cast<size_t>(padded_channels(p)));
 }
 
 DepthwiseBytesRow common(const ConvRun& run, const Tables& t) {
@@ -70,6 +77,8 @@ DepthwiseBytesRow common(const ConvRun& run, const Tables& t) {
   const float least = d.y_signed ? -128.0f : 0.0f, zero = static_cast<float>(e.zero_point);
   d.low = least - zero;
   d.high = least + 255.0f - zero;
+  const auto below_one = [](float s) { return s < 0.99f; };
+  d.bounded = std::all_of(e.scale_n, e.scale_n + p.oc, below_one) && e.act.fn == Act::none;
   if (e.act.fn == Act::relu) d.low = std::max(d.low, 0.0f);
   if (e.act.fn == Act::clip) {
     d.low = std::max(d.low, e.act.a);
@@ -91,20 +100,26 @@ size_t depthwise_bytes_tables(const ConvProblem& p) noexcept {
 void pack_depthwise_bytes(const ConvProblem& p, const void* w, std::byte* packed) noexcept {
   auto* to = reinterpret_cast<int8_t*>(packed);
   auto* sums = reinterpret_cast<int32_t*>(packed + weight_bytes(p));
-  const int64_t taps = padded_taps(p);
+  const ByteTaps taps = taps_of(p);
+  const int64_t kw = p.kernel[2], group = taps.group_bytes();
   std::memset(to, 0, weight_bytes(p));
-  for (int64_t c = 0; c < p.oc; ++c) {
-    const int64_t block = c / kByteChannels * kByteChannels, place = byte_channel(c) - block;
+  each_place(p, [&](int64_t c, int64_t at) {
+    int8_t* const block = to + at / kByteChannels * taps.block_bytes() + at % kByteChannels * kByteTaps;
+    const auto put = [&](int64_t first, int64_t t, int8_t value) {
+      block[first + t / kByteTaps * group + t % kByteTaps] = value;
+    };
     sums[c] = 0;
     for (int64_t t = 0; t < p.taps(); ++t) {
       const int64_t from = c * p.taps() + t;
       const int value =
           p.b == DType::u8 ? static_cast<const uint8_t*>(w)[from] - 128 : static_cast<const int8_t*>(w)[from];
-      to[block * taps + t / kByteTaps * kByteTaps * kByteChannels + place * kByteTaps + t % kByteTaps] =
-          static_cast<int8_t>(value);
       sums[c] += value;
+      const int64_t row = taps.by_rows ? t / kw * taps.row_groups * group : 0;
+      const int64_t place = taps.by_rows ? t % kw : t;
+      put(row, place, static_cast<int8_t>(value));
+      if (taps.in_pairs) put(row + group / 2, place + 1, static_cast<int8_t>(value));
     }
-  }
+  });
 }
 
 void run_depthwise_bytes(const ConvRun& run) noexcept {
