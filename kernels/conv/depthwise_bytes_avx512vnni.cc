@@ -36,9 +36,10 @@ struct Block {
   int64_t next;  // bytes between groups of weights
 };
 
-template <bool kSigned>
+// kFull: all 64 exist; masked loads and stores of bytes take more than plain ones.
+template <bool kSigned, bool kFull>
 inline Ints load_pixel(const uint8_t* p, const Block& b) {
-  const Ints x = _mm512_maskz_loadu_epi8(b.mask, p + b.c);
+  const Ints x = kFull ? _mm512_loadu_si512(p + b.c) : _mm512_maskz_loadu_epi8(b.mask, p + b.c);
   return kSigned ? _mm512_xor_si512(x, _mm512_set1_epi8(static_cast<char>(0x80))) : x;
 }
 
@@ -63,7 +64,7 @@ inline void start(const DepthwiseBytesRow& r, int64_t c, Ints (&acc)[4]) {
 }
 
 // Packing with saturation brings the channels back in order. kBounded: it is all the clamping there is to do.
-template <bool kBounded>
+template <bool kBounded, bool kFull = false>
 inline void finish(const DepthwiseBytesRow& r, const Block& b, const Ints (&acc)[4], uint8_t* y) {
   const __m512 low = _mm512_set1_ps(r.low), high = _mm512_set1_ps(r.high);
   Ints q[4];
@@ -76,8 +77,9 @@ inline void finish(const DepthwiseBytesRow& r, const Block& b, const Ints (&acc)
   const Ints zero = _mm512_set1_epi16(static_cast<short>(r.zero_point));
   const Ints one = _mm512_adds_epi16(_mm512_packs_epi32(q[0], q[1]), zero);
   const Ints two = _mm512_adds_epi16(_mm512_packs_epi32(q[2], q[3]), zero);
-  _mm512_mask_storeu_epi8(y + b.c, b.mask,
-                          r.y_signed ? _mm512_packs_epi16(one, two) : _mm512_packus_epi16(one, two));
+  const Ints bytes = r.y_signed ? _mm512_packs_epi16(one, two) : _mm512_packus_epi16(one, two);
+  if constexpr (kFull) return _mm512_storeu_si512(y + b.c, bytes);
+  _mm512_mask_storeu_epi8(y + b.c, b.mask, bytes);
 }
 
 template <bool kSigned, bool kBounded>
@@ -88,7 +90,7 @@ inline void single(const DepthwiseBytesRow& r, const Block& b, const Taps& taps,
   for (int64_t g = 0; g < taps.groups; ++g, w += b.next) {
     Ints x[4], v[4];
 #pragma GCC unroll 4
-    for (int i = 0; i < 4; ++i) x[i] = load_pixel<kSigned>(taps.at[g * 4 + i], b);
+    for (int i = 0; i < 4; ++i) x[i] = load_pixel<kSigned, false>(taps.at[g * 4 + i], b);
     unpack(x, v);
     accumulate(acc, v, w);
   }
@@ -96,7 +98,7 @@ inline void single(const DepthwiseBytesRow& r, const Block& b, const Taps& taps,
 }
 
 // Output pixel ox, whose kernel lies inside the rows, and if kPair the next.
-template <bool kSigned, bool kBounded, int kWidth, bool kPair>
+template <bool kSigned, bool kBounded, int kWidth, bool kPair, bool kFull>
 inline void inside(const DepthwiseBytesRow& r, const Block& b, int64_t ox) {
   constexpr int kGroups = (kWidth + 4) / 4, kPixels = kWidth + kPair;
   Ints one[4], two[4];
@@ -112,15 +114,15 @@ inline void inside(const DepthwiseBytesRow& r, const Block& b, int64_t ox) {
 #pragma GCC unroll 4
       for (int i = 0; i < 4; ++i) {
         const int64_t pixel = g * 4 + i < kPixels ? g * 4 + i : 0;  // what is more meets weights of 0
-        x[i] = load_pixel<kSigned>(from + pixel * step, b);
+        x[i] = load_pixel<kSigned, kFull>(from + pixel * step, b);
       }
       unpack(x, v);
       accumulate(one, v, w);
       if constexpr (kPair) accumulate(two, v, w + 4 * kByteChannels);
     }
   }
-  finish<kBounded>(r, b, one, r.y + ox * r.ldy);
-  if constexpr (kPair) finish<kBounded>(r, b, two, r.y + (ox + 1) * r.ldy);
+  finish<kBounded, kFull>(r, b, one, r.y + ox * r.ldy);
+  if constexpr (kPair) finish<kBounded, kFull>(r, b, two, r.y + (ox + 1) * r.ldy);
 }
 
 // The output pixels whose kernels lie inside the rows.
@@ -160,23 +162,28 @@ void anywhere(const DepthwiseBytesRow& r, int64_t begin, int64_t end) {
 
 // Output pixels whose kernels, of kWidth columns, lie inside the rows: block by block, so that weights stay
 // in L1. The few channels of a single block may be there for several neighbouring pixels at a time.
+template <bool kSigned, bool kBounded, int kWidth, bool kFull>
+void whole(const DepthwiseBytesRow& r, const Block& b, Range x, int64_t together) {
+  if (r.packed().in_pairs && together == 1) {
+    for (; x.begin + 2 <= x.end; x.begin += 2) inside<kSigned, kBounded, kWidth, true, kFull>(r, b, x.begin);
+  }
+  for (; x.begin + together <= x.end; x.begin += together)
+    inside<kSigned, kBounded, kWidth, false, kFull>(r, b, x.begin);
+}
+
 template <bool kSigned, bool kBounded, int kWidth>
 void whole(const DepthwiseBytesRow& r, Range x) {
   const int64_t together = byte_pixels(r.c);
   if (together > 1 && r.stride == 1 && r.ldx == r.c && r.ldy == r.c) {
-    each_block(r, [&](Block b) {
-      b.mask = ~__mmask64{0};
-      for (; x.begin + together <= x.end; x.begin += together)
-        inside<kSigned, kBounded, kWidth, false>(r, b, x.begin);
-    });
+    each_block(r, [&](const Block& b) { whole<kSigned, kBounded, kWidth, true>(r, b, x, together); });
+    x.begin += (x.end - x.begin) / together * together;
   }
-  const bool pairs = r.packed().in_pairs;
   each_block(r, [&](const Block& b) {
-    int64_t ox = x.begin;
-    if (pairs) {
-      for (; ox + 2 <= x.end; ox += 2) inside<kSigned, kBounded, kWidth, true>(r, b, ox);
+    if (b.mask == ~__mmask64{0}) {
+      whole<kSigned, kBounded, kWidth, true>(r, b, x, 1);
+    } else {
+      whole<kSigned, kBounded, kWidth, false>(r, b, x, 1);
     }
-    for (; ox < x.end; ++ox) inside<kSigned, kBounded, kWidth, false>(r, b, ox);
   });
 }
 
