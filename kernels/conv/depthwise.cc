@@ -40,7 +40,7 @@ void run_depthwise(const ConvRun& run) noexcept {
   const int64_t kz = p.kernel[0], ky = p.kernel[1], lines = p.out(0) * p.out(1);
   const int64_t ow = p.out(2), ldx = f32 ? a.ldx : p.ic;
   // Even parts, so that a thread meets the lines that it has made in the convolution before.
-  constexpr int64_t kWorthAPart = 1 << 17;  // multiply-adds
+  constexpr int64_t kWorthAPart = 1 << 15;  // multiply-adds
   constexpr int64_t kMostParts = 4;         // for each thread
   const int64_t all = p.n * lines, worth = all * ow * p.oc * p.taps() / kWorthAPart;
   const int64_t parts = std::clamp<int64_t>(worth / run.threads, worth > 1 ? 1 : 0, kMostParts) * run.threads;

@@ -17,8 +17,6 @@ namespace {
 // A block's copied lines stay in L2 beside a panel of weights.
 constexpr int64_t kBlockBytes = 192 << 10;
 constexpr int64_t kBlockPointers = 4096;
-// As in make_grid of gemm: what waking a thread of the pool costs in multiply-adds.
-constexpr double kWorthAThread = 1e6;
 constexpr double kWorthAPart = 2e6;
 constexpr int64_t kMostParts = 4;  // for each thread
 constexpr int64_t kFlatTile = 6;   // pixels

@@ -13,7 +13,6 @@ namespace skyline::kernels {
 namespace {
 
 constexpr int64_t kMostTiles = 96;
-constexpr double kWorthAThread = 1e6;  // multiply-adds, as in make_grid of gemm
 
 size_t to_size(int64_t n) {
   return static_cast<size_t>(n);

@@ -107,9 +107,6 @@ double work_of(int64_t m, int64_t n, int64_t k) {
 }  // namespace
 
 Grid make_grid(const GemmKernel& kernel, int64_t m, int64_t n, int64_t k, int threads) noexcept {
-  // Of work_of. Waking a thread of the pool takes up to 10 us here (a shared 2-core Xeon): models of many
-  // small products ran slower on two threads than on one when 250e3 were enough.
-  constexpr double kWorthAThread = 1e6;
   Grid best{m, (n + kernel.nr - 1) / kernel.nr, 1, 1, kernel.mr};
   const int64_t tiles = (m + kernel.mr - 1) / kernel.mr;
   const double work = work_of(m, n, k);
