@@ -25,6 +25,7 @@ void add_profile(CLI::App& app);
 void add_kernels(CLI::App& app);
 void add_doctor(CLI::App& app);
 void add_demo(CLI::App& app);
+void add_quantize(CLI::App& app);
 
 // --threads, --isa, --precision, --layouts, --no-optimize, --stop-after of a command that makes a session;
 // defaults from the environment.
@@ -32,7 +33,8 @@ struct SessionFlags {
   std::string threads, isa, precision = "model", layouts = "modelled";
   bool no_optimize = false;
   int64_t stop_after = -1;
-  void add(CLI::App& command);
+  // own_precision: the command has a --precision that means another thing.
+  void add(CLI::App& command, bool own_precision = false);
   SessionOptions options() const;
 };
 

@@ -27,14 +27,18 @@ int exit_code(Code c) {
   }
 }
 
-void SessionFlags::add(CLI::App& command) {
+void SessionFlags::add(CLI::App& command, bool own_precision) {
   command.add_option("--threads", threads, "Threads inside one run; 0: all CPUs this process may use")
       ->type_name("N");
   command.add_option("--isa", isa, "Cap the instruction set: native, sse2, avx2, avx512, ...")
       ->type_name("LEVEL");
-  command.add_option("--precision", precision, "model (what the file has), f32, bf16x6, bf16x3, bf16 or f16: how contractions are computed")
-      ->type_name("RUNG")
-      ->capture_default_str();
+  if (!own_precision) {
+    command
+        .add_option("--precision", precision,
+                    "model (what the file has), f32, bf16x6, bf16x3, bf16 or f16: how contractions are computed")
+        ->type_name("RUNG")
+        ->capture_default_str();
+  }
   command
       .add_option("--layouts", layouts,
                   "modelled, measured (times the kernels at load), channels_first or channels_last")

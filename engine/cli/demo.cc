@@ -5,7 +5,7 @@
 
 #include "engine/cli/cli.h"
 #include "engine/cli/digits.h"
-#include "engine/cli/npy.h"
+#include "engine/data/npy.h"
 
 namespace skyline::cli {
 namespace {
@@ -83,9 +83,9 @@ void demo(bool json) {
   const Digits d = digits();
   const Session session(Model::parse(d.model), SessionOptions::from_environment());
   const Tensor images =
-      parse_npy({reinterpret_cast<const char*>(d.images.data()), d.images.size()}, "digit images");
+      data::parse_npy({reinterpret_cast<const char*>(d.images.data()), d.images.size()}, "digit images");
   const Tensor labels =
-      parse_npy({reinterpret_cast<const char*>(d.labels.data()), d.labels.size()}, "digit labels");
+      data::parse_npy({reinterpret_cast<const char*>(d.labels.data()), d.labels.size()}, "digit labels");
   std::vector<int> predictions;
   const Result r = measure(session, images, labels, predictions);
   const int64_t n = images.dim(0);

@@ -5,37 +5,9 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
-#include <filesystem>
 #include <random>
 
-#include "engine/cli/npy.h"
-#include "graph/onnx/value_io.h"
-
 namespace skyline::cli {
-namespace fs = std::filesystem;
-
-Value read_value(const std::string& path, const Fact& type) {
-  if (path.ends_with(".npy")) return read_npy(path);
-  if (path.ends_with(".pb")) return onnx::load_value(path, type);
-  throw Error(Code::input, "'" + path + "': inputs are .npy or .pb files");
-}
-
-std::vector<Value> read_data_set(const std::string& folder, const std::string& stem,
-                                 const std::vector<ValueDescription>& ports) {
-  std::vector<Value> out;
-  for (size_t i = 0; i < ports.size(); ++i) {
-    const fs::path file = fs::path(folder) / fmt::format("{}_{}.pb", stem, i);
-    if (!fs::exists(file)) {
-      if (ports[i].fact.kind != Fact::Kind::optional)
-        throw Error(Code::io, "'" + file.string() + "' is missing");
-      out.emplace_back();
-      continue;
-    }
-    out.push_back(onnx::load_value(file.string(), ports[i].fact));
-  }
-  return out;
-}
-
 namespace {
 
 // Fills with values that keep most models in their range: floats in [0, 1), integers in [0, 8), half of the

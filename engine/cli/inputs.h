@@ -4,17 +4,13 @@
 #include <string>
 #include <vector>
 
+#include "engine/data/values.h"
 #include "skyline/skyline.h"
 
 namespace skyline::cli {
 
-// A .npy or .pb file. `type` is what the model declares (a .pb sequence does not say what it is).
-Value read_value(const std::string& path, const Fact& type);
-
-// The files input_0.pb, input_1.pb, ... (or output_) of a test_data_set folder, in order; empty optionals
-// allowed.
-std::vector<Value> read_data_set(const std::string& folder, const std::string& stem,
-                                 const std::vector<ValueDescription>& ports);
+using data::read_data_set;
+using data::read_value;
 
 // Values of the right types and shapes: uniform [0, 1) floats, small integers; unknown dims become `batch`
 // for the first axis and 1 elsewhere, unless `dims` ("name=3") says otherwise.

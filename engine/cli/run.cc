@@ -5,9 +5,9 @@
 #include <filesystem>
 
 #include "engine/cli/cli.h"
-#include "engine/cli/image.h"
 #include "engine/cli/inputs.h"
-#include "engine/cli/npy.h"
+#include "engine/data/image.h"
+#include "engine/data/npy.h"
 #include "graph/onnx/value_io.h"
 
 namespace skyline::cli {
@@ -18,7 +18,7 @@ namespace fs = std::filesystem;
 struct Flags {
   std::string model, output_dir, format = "npy";
   std::vector<std::string> inputs, images;
-  ImageOptions image;
+  Preprocess image;
   double timeout = 0;
   bool json = false;
   SessionFlags session;
@@ -71,7 +71,7 @@ void write_outputs(const Flags& flags, const ValueMap& results) {
     if (flags.format == "pb") {
       onnx::save_value(path, value, key);
     } else {
-      write_npy(path, value.tensor());
+      data::write_npy(path, value.tensor());
     }
   }
 }
@@ -89,7 +89,7 @@ void run(const Flags& flags) {
   }
   for (const std::string& text : flags.images) {
     const auto [key, path] = split(text, "--image");
-    add(key, read_image(path, port(session, key), flags.image));
+    add(key, data::read_image(path, port(session, key), flags.image));
   }
   RunOptions options;
   if (flags.timeout > 0) {

@@ -110,5 +110,44 @@ expect 2 '' kernels bench --isa nonsense
 expect 0 '' demo --json && json accuracy_percent latency_us_p50 throughput_per_s
 python3 -c 'import json,sys; assert json.load(open(sys.argv[1]))["accuracy_percent"] > 98' "$work/out" && passed=$((passed + 1)) || failed=$((failed + 1))
 
+# A model in lower precision: from rows of arrays, loose or in an archive, and with the report apart.
+python3 - "$work" "$root/tests/data/digits" <<'PY'
+import array, ast, os, struct, sys, zipfile
+w, digits = sys.argv[1:]
+def read(name):
+    b = open(f"{digits}/{name}.npy", "rb").read()
+    n = 10 + struct.unpack("<H", b[8:10])[0]
+    return ast.literal_eval(b[10:n].decode())["shape"], b[n:]
+def npy(descr, shape, data):
+    h = repr({"descr": descr, "fortran_order": False, "shape": shape}).encode()
+    h += b" " * (63 - (10 + len(h)) % 64) + b"\n"
+    return b"\x93NUMPY\x01\x00" + struct.pack("<H", len(h)) + h + data
+shape, pixels = read("calibration_images")
+images = npy("<f4", shape, array.array("f", (x / 255 for x in pixels)).tobytes())
+lshape, l = read("calibration_labels")
+labels = npy("|u1", lshape, l)
+os.makedirs(f"{w}/rows"), os.makedirs(f"{w}/none")
+for name, data in ("images", images), ("labels", labels):
+    open(f"{w}/rows/{name}.npy", "wb").write(data)
+for name, method in ("stored", zipfile.ZIP_STORED), ("packed", zipfile.ZIP_DEFLATED):
+    with zipfile.ZipFile(f"{w}/{name}.npz", "w", method) as z:
+        z.writestr("images.npy", images), z.writestr("labels.npy", labels)
+PY
+expect 0 '' quantize "$model" --calibration "$work/rows" --metric top1 -o "$work/int8.onnx" --json && json nodes calibration seed report machine
+python3 -c 'import json,sys; r=json.load(open(sys.argv[1]))["report"]; assert r["int8"] > r["f32"] - 0.02, r' "$work/out" &&
+  passed=$((passed + 1)) || { echo 'FAILED: accuracy of int8'; failed=$((failed + 1)); }
+for method in minmax percentile entropy; do
+  expect 0 '' quantize "$model" --calibration "$work/stored.npz" --method $method --examples 5 -o "$work/int8.onnx"
+done
+expect 0 '' run "$work/int8.onnx" --input "images=$work/good.npy"
+expect 2 'method' quantize "$model" --calibration "$work/rows" --method best -o "$work/x.onnx"
+expect 2 '' quantize "$model" --calibration "$work/rows" --precision int3 -o "$work/x.onnx"
+expect 2 'required' quantize "$model" --calibration "$work/rows"
+expect 3 'nobody' quantize "$model" --calibration "$work/rows" --keep nobody -o "$work/x.onnx"
+expect 5 'INPUT' quantize "$model" --calibration "$work/packed.npz" -o "$work/x.onnx"
+expect 5 'no examples' quantize "$model" --calibration "$work/none" -o "$work/x.onnx"
+expect 5 'IO' quantize "$model" --calibration "$work/missing" -o "$work/x.onnx"
+expect 5 'IO' quantize "$model" --calibration "$work/rows" -o "$work/missing/x.onnx"
+
 echo "cli: $passed passed, $failed failed"
 [ $failed -eq 0 ]

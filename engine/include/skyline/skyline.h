@@ -8,6 +8,7 @@
 #include "skyline/half.h"
 #include "skyline/isa.h"
 #include "skyline/model.h"
+#include "skyline/quantize.h"
 #include "skyline/session.h"
 #include "skyline/status.h"
 #include "skyline/tensor.h"

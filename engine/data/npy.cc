@@ -1,4 +1,4 @@
-#include "engine/cli/npy.h"
+#include "engine/data/npy.h"
 
 #include <algorithm>
 #include <charconv>
@@ -6,7 +6,7 @@
 
 #include "graph/onnx/file.h"
 
-namespace skyline::cli {
+namespace skyline::data {
 namespace {
 
 constexpr int64_t kMaxFile = int64_t{1} << 36;
@@ -59,7 +59,7 @@ Tensor read_npy(const std::string& path) {
   return parse_npy(onnx::read_file(path, kMaxFile), path);
 }
 
-Tensor parse_npy(std::string_view file, const std::string& path) {
+NpyHeader parse_npy_header(std::string_view file, const std::string& path) {
   if (file.size() < 10 || std::memcmp(file.data(), "\x93NUMPY", 6) != 0) bad(path, "wrong magic");
   const int major = static_cast<unsigned char>(file[6]);
   if (major < 1 || major > 3) bad(path, "format version " + std::to_string(major));
@@ -88,20 +88,27 @@ Tensor parse_npy(std::string_view file, const std::string& path) {
       std::find_if(std::begin(kDescrs), std::end(kDescrs), [&](const Descr& d) { return d.text == descr; });
   if (found == std::end(kDescrs))
     bad(path, "dtype '" + std::string(descr.substr(0, 40)) + "' is not supported");
-  Dims dims = parse_shape(after(header, "'shape'", path), path);
-  int64_t bytes = 0;
+  NpyHeader out{found->type, parse_shape(after(header, "'shape'", path), path),
+                static_cast<int64_t>(start + length), 0};
   try {
-    bytes = byte_count(found->type, dims);
+    out.bytes = byte_count(out.dtype, out.dims);
   } catch (const Error& e) {
     bad(path, e.message());
   }
-  const size_t have = file.size() - start - length;
-  if (static_cast<size_t>(bytes) != have) {
-    bad(path, "shape " + to_string(dims) + " needs " + std::to_string(bytes) + " bytes, the file has " +
-                  std::to_string(have));
-  }
-  Tensor t(found->type, std::move(dims));
-  if (have) std::memcpy(t.mutable_raw(), file.data() + start + length, have);
+  return out;
+}
+
+void check_npy_size(const NpyHeader& h, int64_t file_bytes, const std::string& path) {
+  if (h.bytes == file_bytes - h.offset) return;
+  bad(path, "shape " + to_string(h.dims) + " needs " + std::to_string(h.bytes) + " bytes, the file has " +
+                std::to_string(file_bytes - h.offset));
+}
+
+Tensor parse_npy(std::string_view file, const std::string& path) {
+  NpyHeader h = parse_npy_header(file, path);
+  check_npy_size(h, static_cast<int64_t>(file.size()), path);
+  Tensor t(h.dtype, std::move(h.dims));
+  if (h.bytes) std::memcpy(t.mutable_raw(), file.data() + h.offset, static_cast<size_t>(h.bytes));
   return t;
 }
 
@@ -131,4 +138,4 @@ void write_npy(const std::string& path, const Tensor& t) {
   onnx::write_file(path, file);
 }
 
-}  // namespace skyline::cli
+}  // namespace skyline::data

@@ -1,0 +1,157 @@
+#include "quant/qdq.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include "graph/ir/infer.h"
+#include "graph/passes/match.h"
+
+namespace skyline::quant {
+namespace {
+
+// Biases are kept below this many units, which leaves room for the sum of products.
+constexpr double kMostBias = 1 << 30;
+
+class Inserter {
+ public:
+  Inserter(Graph g, const Selection& s, const std::vector<std::optional<Scheme>>& schemes)
+      : g_(std::move(g)), s_(s), schemes_(schemes) {}
+
+  Graph run() {
+    const auto nodes = g_.order();
+    const size_t values = s_.rounded.size();
+    for (NodeId id : nodes) {
+      if (s_.role(id) == Role::product) product(id);
+    }
+    for (uint32_t v = 0; v < values; ++v) {
+      if (s_.rounded[v]) round(ValueId{v});
+    }
+    g_.remove_dead_nodes();
+    infer_graph(g_);
+    verify_graph(g_, true);
+    return std::move(g_);
+  }
+
+ private:
+  const Scheme& scheme(ValueId v) const {
+    const auto& s = schemes_[static_cast<size_t>(v)];
+    const std::string what = "value '" + g_.value(v).name + "'";
+    if (!s) throw Error(Code::internal, what + " is to be rounded but has no scheme");
+    if (!(s->scale > 0) || !std::isfinite(s->scale))
+      throw Error(Code::invalid, what + " has scale " + std::to_string(s->scale) + ", which must be above 0");
+    if (s->zero < 0 || s->zero > 255)
+      throw Error(Code::invalid, what + " has zero point " + std::to_string(s->zero) + ", not one of u8");
+    return *s;
+  }
+
+  ValueId constant(const std::string& stem, Tensor t) {
+    return g_.add_constant(g_.fresh_name(stem), std::move(t));
+  }
+  ValueId add(std::string_view op, const std::string& stem, std::vector<ValueId> in, Attrs attrs = {}) {
+    const ValueId y = g_.add_value(g_.fresh_name(stem));
+    infer_node(g_, g_.add_node(op, g_.fresh_name(stem), std::move(in), {y}, std::move(attrs)));
+    return y;
+  }
+
+  // Weights and bias of a product, in units of their own.
+  void product(NodeId id) {
+    const Node n = g_.node(id);
+    const Tensor w = *g_.constant(n.in(1));
+    const int axis = output_axis(n);
+    const double x_scale = scheme(n.in(0)).scale;
+    const auto outputs = static_cast<size_t>(w.dim(axis));
+    std::vector<double> bias;
+    if (!n.is("MatMul") && n.in(2) != kNoValue) {
+      bias = *passes::numbers(g_, n.in(2));
+      if (bias.size() != outputs)
+        throw Error(Code::invalid, "its bias has " + std::to_string(bias.size()) + " elements, not " +
+                                       std::to_string(outputs))
+            .in(describe(n));
+    }
+    std::vector<double> least;
+    for (double b : bias) least.push_back(std::fabs(b) / (x_scale * kMostBias));
+    const QuantizedWeights q = quantize_weights(w, axis, least);
+    const auto count = static_cast<int64_t>(outputs);
+    const std::string stem = g_.value(n.in(1)).name;
+    const ValueId scales = constant(stem + "_scale", Tensor::of<float>({count}, q.scales));
+    const ValueId zeros = constant(stem + "_zero", Tensor::zeros(DType::i8, {count}));
+    const ValueId integers = constant(stem + "_i8", q.integers);
+    g_.set_input(id, 1,
+                 add("DequantizeLinear", stem + "_dq", {integers, scales, zeros}, {{"axis", int64_t{axis}}}));
+    if (bias.empty()) return;
+    std::vector<int32_t> b;
+    std::vector<float> units;
+    for (size_t i = 0; i < outputs; ++i) {
+      units.push_back(static_cast<float>(x_scale) * q.scales[i]);
+      b.push_back(static_cast<int32_t>(std::nearbyint(bias[i] / units.back())));
+    }
+    const std::string name = g_.value(n.in(2)).name;
+    const ValueId unit = constant(name + "_scale", Tensor::of<float>({count}, units));
+    const ValueId zero = constant(name + "_zero", Tensor::zeros(DType::i32, {count}));
+    const ValueId whole = constant(name + "_i32", Tensor::of<int32_t>({count}, b));
+    g_.set_input(id, 2, add("DequantizeLinear", name + "_dq", {whole, unit, zero}, {{"axis", int64_t{0}}}));
+  }
+
+  // A Relu or Clip whose effect rounding to these integers has by itself.
+  bool superfluous(const Node& n, const Scheme& s) const {
+    if (n.is("Relu")) return s.zero == 0;
+    if (!n.is("Clip")) return false;
+    const auto low = n.in(1) == kNoValue ? std::optional<double>(-INFINITY) : passes::uniform(g_, n.in(1));
+    const auto high = n.in(2) == kNoValue ? std::optional<double>(INFINITY) : passes::uniform(g_, n.in(2));
+    return low && high && std::nearbyint(*low / s.scale) + s.zero <= 0 &&
+           std::nearbyint(*high / s.scale) + s.zero >= 255;
+  }
+
+  void round(ValueId v) {
+    const Scheme& s = scheme(v);
+    const std::vector<Use> uses = g_.value(v).uses;
+    ValueId from = v;
+    const NodeId maker = g_.producer(v);
+    if (s_.is_on_grid(v) && maker != kNoNode && superfluous(g_.node(maker), s)) from = g_.node(maker).in(0);
+    const std::string stem = g_.value(v).name;
+    const ValueId scale = constant(stem + "_scale", Tensor::scalar(s.scale));
+    const ValueId zero = constant(stem + "_zero", Tensor::scalar(static_cast<uint8_t>(s.zero)));
+    const ValueId q = add("QuantizeLinear", stem + "_q", {from, scale, zero});
+    const ValueId dq = add("DequantizeLinear", stem + "_dq", {q, scale, zero});
+    for (const Use& u : uses) {
+      const Role role = s_.role(u.node);
+      const bool activation = role == Role::join ? u.slot < 2 : role != Role::none && u.slot == 0;
+      if (s_.is_on_grid(v) || activation) g_.set_input(u.node, u.slot, dq);
+    }
+  }
+
+  Graph g_;
+  const Selection& s_;
+  const std::vector<std::optional<Scheme>>& schemes_;
+};
+
+}  // namespace
+
+QuantizedWeights quantize_weights(const Tensor& w, int axis, const std::vector<double>& least) {
+  const auto channels = static_cast<size_t>(w.dim(axis));
+  int64_t inner = 1;
+  for (int i = axis + 1; i < w.rank(); ++i) inner *= w.dim(i);
+  std::vector<double> most(channels, 0);
+  const float* x = w.data<float>();
+  const auto channel = [&](int64_t i) { return static_cast<size_t>(i / inner) % channels; };
+  for (int64_t i = 0; i < w.size(); ++i)
+    most[channel(i)] = std::max(most[channel(i)], std::fabs(static_cast<double>(x[i])));
+  QuantizedWeights out{Tensor(DType::i8, w.dims()), {}};
+  for (size_t c = 0; c < channels; ++c) {
+    const double scale = std::max(most[c] / 127, least.empty() ? 0 : least[c]);
+    // A channel of zeros has any scale.
+    out.scales.push_back(scale >= std::numeric_limits<float>::min() ? static_cast<float>(scale) : 1.0f);
+  }
+  auto* q = out.integers.mutable_data<int8_t>();
+  for (int64_t i = 0; i < w.size(); ++i) {
+    q[i] = static_cast<int8_t>(std::clamp(std::nearbyint(x[i] / out.scales[channel(i)]), -127.0f, 127.0f));
+  }
+  return out;
+}
+
+Graph insert_qdq(Graph g, const Selection& s, const std::vector<std::optional<Scheme>>& schemes) {
+  return Inserter(std::move(g), s, schemes).run();
+}
+
+}  // namespace skyline::quant

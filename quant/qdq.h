@@ -1,0 +1,22 @@
+#pragma once
+// Writes a selection into the graph as QuantizeLinear and DequantizeLinear nodes.
+#include <optional>
+#include <vector>
+
+#include "quant/histogram.h"
+#include "quant/select.h"
+
+namespace skyline::quant {
+
+// i8 weights with a scale per output channel and zero point 0.
+struct QuantizedWeights {
+  Tensor integers;  // i8, of the weights' dims
+  std::vector<float> scales;
+};
+// least: of each scale, so that a bias in units of it stays within 32 bits; empty: none.
+QuantizedWeights quantize_weights(const Tensor& w, int axis, const std::vector<double>& least = {});
+
+// schemes: of every rounded value, by ValueId. Error{invalid} names the node whose scale is not above 0.
+Graph insert_qdq(Graph g, const Selection& s, const std::vector<std::optional<Scheme>>& schemes);
+
+}  // namespace skyline::quant
