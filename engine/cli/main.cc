@@ -23,6 +23,7 @@ int main(int argc, char** argv) {
   cli::add_kernels(app);
   cli::add_doctor(app);
   cli::add_demo(app);
+  cli::add_frontier(app);
   try {
     app.parse(argc, argv);
     cli::print("");

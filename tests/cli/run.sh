@@ -148,6 +148,52 @@ expect 5 'INPUT' quantize "$model" --calibration "$work/packed.npz" -o "$work/x.
 expect 5 'no examples' quantize "$model" --calibration "$work/none" -o "$work/x.onnx"
 expect 5 'IO' quantize "$model" --calibration "$work/missing" -o "$work/x.onnx"
 expect 5 'IO' quantize "$model" --calibration "$work/rows" -o "$work/missing/x.onnx"
+# Frontiers: made up by a script, looked at and chosen from by the command.
+frontier=$work/m.frontier.json
+python3 "$root/tests/cli/synthetic_frontier.py" "$frontier"
+python3 "$root/tests/cli/synthetic_frontier.py" "$work/other.frontier.json" --seed 6
+python3 "$root/tests/cli/synthetic_frontier.py" "$work/foreign.frontier.json" --machine cpus=64
+matches() { # PATTERN: in the last output
+  if grep -qE -- "$1" "$work/out"; then passed=$((passed + 1)); else
+    echo "FAILED: output has no '$1'"
+    failed=$((failed + 1))
+  fi
+}
+expect 0 'measured on another machine' frontier show "$frontier" && matches '^\* +f32 +8.40 ms' && matches 'frontier .* dominated'
+expect 0 '' frontier show "$frontier" --json && json points frontier knee hypervolume machine metric data seed
+python3 -c '
+import json, sys
+d = json.load(open(sys.argv[1]))
+assert sorted(d["frontier"]) == sorted(p["id"] for p in d["points"] if p["state"] == "measured"), d["frontier"]' "$work/out" &&
+  passed=$((passed + 1)) || { echo 'FAILED: the frontier is not the measured points'; failed=$((failed + 1)); }
+expect 0 '' frontier show "$frontier" --csv && matches '^"f32",measured'
+expect 0 '' frontier select "$frontier" --constraint 'accuracy.drop<=1pp' --minimize latency -o "$work/m.plan.json" && matches 'met +accuracy.drop<=1pp'
+[ -f "$work/m.plan.json" ] && passed=$((passed + 1)) || { echo 'FAILED: no plan'; failed=$((failed + 1)); }
+expect 0 '' frontier select "$frontier" --constraint 'latency.p99<=12ms, throughput>=100/s' --maximize accuracy --json && json feasible point constraints binding explanation machine
+expect 4 'no plan written' frontier select "$frontier" --constraint 'latency.p99<=10us' --maximize accuracy -o "$work/none.plan.json" && matches 'No point meets latency.p99<=10us'
+[ ! -e "$work/none.plan.json" ] && passed=$((passed + 1)) || { echo 'FAILED: a plan of an infeasible selection'; failed=$((failed + 1)); }
+expect 4 '' frontier select "$frontier" --constraint 'latency.p99<=10us' --maximize accuracy --json && json feasible binding
+expect 2 'unit is missing' frontier select "$frontier" --constraint 'latency.p99<=5' --maximize accuracy
+expect 2 'contradict' frontier select "$frontier" --constraint 'latency<=1ms, latency>=5ms' --maximize accuracy
+expect 2 'not a quantity' frontier select "$frontier" --minimize speed
+expect 2 'minimize and --maximize' frontier select "$frontier"
+expect 2 'write minimize latency' frontier select "$frontier" --maximize latency
+expect 0 '' explain "$work/m.plan.json" && matches 'classifier.gemm +Gemm' && matches 'stays|saves'
+expect 0 '' explain "$frontier" f32 --json && json id choices measured
+expect 0 '' frontier explain "$frontier"
+expect 5 "no point 'x'" explain "$frontier" x
+expect 0 '' diff "$frontier" f32 p1 && matches 'nodes differ'
+expect 0 '' diff "$work/m.plan.json" "$work/m.plan.json" && matches 'same rungs'
+expect 0 '' frontier diff "$frontier" f32 p1 --json && json a b nodes
+expect 0 '' frontier merge "$frontier" "$work/other.frontier.json" -o "$work/all.frontier.json" --json && json points
+expect 5 'cpus is .64. there' frontier merge "$frontier" "$work/foreign.frontier.json" -o "$work/all.frontier.json"
+expect 5 'IO' frontier show "$work/nothing.json"
+expect 5 'IO' frontier show "$work/fifo"
+expect 3 'PARSE' frontier show "$model"
+expect 3 'INVALID' frontier show "$work/trace.json"
+echo '{"schema": "skyline.frontier", "version": 1, "points": [{"id": "a", "streams": 0}]}' >"$work/bad.json" && expect 3 'points.0..streams' frontier show "$work/bad.json"
+echo '{"schema": "skyline.frontier", "version": 1, "points": []}' >"$work/none.json" && expect 0 '' frontier show "$work/none.json"
+expect 5 'no points' frontier select "$work/none.json" --minimize latency
 
 echo "cli: $passed passed, $failed failed"
 [ $failed -eq 0 ]
