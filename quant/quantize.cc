@@ -24,14 +24,21 @@ Result quantize_int8(const Graph& model, const Examples& calibration, const Make
                      const Options& options) {
   const Graph g = prepare(model);
   const Selection s = select_int8(g, options.keep);
-  const std::vector<Watch> watches = watches_of(g, s);
-  const std::vector<Observation> seen = observe(g, watches, calibration, make_runner, options.progress);
   Result result;
   std::vector<std::optional<Scheme>> schemes(g.value_slots());
-  for (size_t i = 0; i < watches.size(); ++i) {
-    const auto [low, high] = range_of(seen[i].histogram, options.method, options.percentile);
-    schemes[static_cast<size_t>(watches[i].value)] = asymmetric_u8(low, high);
-    result.ranges[g.value(watches[i].value).name] = {low, high};
+  const auto set_range = [&](ValueId v, std::pair<double, double> range) {
+    schemes[static_cast<size_t>(v)] = asymmetric_u8(range.first, range.second);
+    result.ranges[g.value(v).name] = range;
+  };
+  std::vector<Watch> watches;
+  for (const Watch& w : watches_of(g, s)) {
+    const auto known = options.ranges.find(g.value(w.value).name);
+    known == options.ranges.end() ? watches.push_back(w) : set_range(w.value, known->second);
+  }
+  if (!watches.empty()) {
+    const std::vector<Observation> seen = observe(g, watches, calibration, make_runner, options.progress);
+    for (size_t i = 0; i < watches.size(); ++i)
+      set_range(watches[i].value, range_of(seen[i].histogram, options.method, options.percentile));
   }
   for (NodeId id : g.order()) {
     if (s.role(id) != Role::move) continue;

@@ -39,6 +39,8 @@ Method method_from_name(std::string_view s);  // Error{invalid} listing the know
 struct Options {
   Method method = Method::mse;
   double percentile = 99.995;     // of the values, kept on either side
+  // Ranges that are known already, as a Result has them: those values are not observed again.
+  std::map<std::string, std::pair<double, double>> ranges;
   std::vector<std::string> keep;  // nodes that stay f32, by name or by operator; Error{invalid} if unknown
   bool equalize = true;           // scale channels between depthwise-separable convolutions
   bool correct_bias = true;       // take off the mean error that rounding the weights makes
