@@ -103,6 +103,7 @@ constexpr const KernelInfo* kAll[] = {
     &probe_avx512.info,
     &probe_avx2.info,
     &probe_sse2.info,
+    &probe_tiles_amx.info,
 #elif defined(__aarch64__)
     &gemm_f32_neon,      &gemm_i16_neon,    &depthwise_f32_neon, &eltwise_neon.info, &winograd_f32_neon,
     &winograd2_f32_neon, &window3_f32_neon, &window3s2_f32_neon, &window5_f32_neon,  &window5s2_f32_neon,

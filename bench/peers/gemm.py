@@ -1,4 +1,4 @@
-"""f32 GEMM beside ONNX Runtime (MLAS), oneDNN and OpenBLAS, in turns, with the machine's ceiling in the same run.
+"""GEMM beside ONNX Runtime (MLAS), oneDNN and OpenBLAS, in turns, with the machine's ceiling in the same run.
 
     third_party/python/venv.sh third_party/python/peers.txt
     ninja -C build/release skyline_peers_gemm
@@ -8,6 +8,10 @@ Shapes are MxNxK. B is a constant that every library but OpenBLAS packs once, ah
 --seconds; between turns there is a pause in which threads that spin go to sleep. Each number is the median over the
 rounds of a turn's median; the ratio to the best peer is the median of the rounds' ratios. A product by ONNX Runtime goes through an IO binding from Python; what a product of one
 element costs in the same way is subtracted, the session's own overhead included.
+
+--types says what A, B and C are: bf16 (C is f32), bf16bf16, u8s8s32, u8s8u8 (a scale per column), f16 (C is f16), f16f32;
+the ceiling is then that of tile products on registers only (of f16: the f32 loop). ONNX Runtime and OpenBLAS take f32 only.
+--rungs adds our products of the same f32 operands in other arithmetic: bf16x6, bf16x3, bf16, f16.
 
 Threads are bounded by the affinity mask, so each number of threads runs in a process of its own. --isa avx2 caps oneDNN and
 OpenBLAS too; ONNX Runtime cannot be capped and is left out. --ours NAME=FILE adds another build of ours.
@@ -32,21 +36,52 @@ MOST_CALLS = 1 << 16
 PAUSE = 0.01  # seconds; OpenMP's threads spin for some milliseconds
 
 
-def aligned(np, shape):
-    """An uninitialized f32 array on a cache line."""
+F16, BF16, F32, S32, S8, U8 = "f16", "bf16", "f32", "s32", "s8", "u8"
+ONNX_TYPE = {F32: 1, U8: 2, S8: 3, S32: 6, F16: 10, BF16: 16}
+DNNL_TYPE = {F16: 1, BF16: 2, F32: 3, S32: 4, S8: 5, U8: 6}
+NUMPY_TYPE = {F32: "float32", U8: "uint8", S8: "int8", S32: "int32", F16: "float16", BF16: "uint16"}
+TYPES = {"f32": (F32, F32, F32), "bf16": (BF16, BF16, F32), "bf16bf16": (BF16, BF16, BF16), "u8s8s32": (U8, S8, S32),
+         "u8s8u8": (U8, S8, U8), "f16": (F16, F16, F16), "f16f32": (F16, F16, F32)}
+# Of the largest element of C.
+ALLOWED = {"f32": 1e-4, "bf16x6": 1e-4, "bf16x3": 1e-4, "bf16": 2e-2, "f16": 1e-2, "bf16bf16": 2e-2, "u8s8s32": 0, "u8s8u8": 5e-3,
+           "f16f32": 1e-2}
+
+
+def aligned(np, shape, type=F32):
+    """An uninitialized array on a cache line. bf16 numbers are the high halves of f32."""
+    dtype = np.dtype(NUMPY_TYPE[type])
     count = math.prod(shape)
-    raw = np.empty(count + 16, np.float32)
-    skip = -raw.ctypes.data % 64 // 4
-    return raw[skip:skip + count].reshape(shape)
+    raw = np.empty(count * dtype.itemsize + 64, np.uint8)
+    skip = -raw.ctypes.data % 64
+    return raw[skip:skip + count * dtype.itemsize].view(dtype).reshape(shape)
+
+
+def operand(np, random, shape, type):
+    """Random numbers as stored, and their values."""
+    stored = aligned(np, shape, type)
+    if type in (U8, S8):
+        stored[:] = random.integers(0, 256, shape) if type == U8 else random.integers(-128, 128, shape)
+        return stored, stored.astype(np.float64)
+    values = random.standard_normal(shape).astype(np.float32)
+    if type == BF16:
+        stored[:] = (values.view(np.uint32) + 0x8000) >> 16
+    else:
+        stored[:] = values
+    return stored, values_of(np, stored, type).astype(np.float64)
+
+
+def values_of(np, stored, type):
+    return (stored.astype(np.uint32) << 16).view(np.float32) if type == BF16 else stored
 
 
 class Ours:
-    def __init__(self, native, shape, isa, threads, a, b, c):
+    def __init__(self, native, shape, isa, threads, types, a, b, c, scale, precision="f32"):
         self.native, why = native, ctypes.create_string_buffer(256)
         native.gemm_open.restype = ctypes.c_void_p
         native.gemm_kernel.restype = ctypes.c_char_p
-        self.handle = native.gemm_open(*(ctypes.c_int64(x) for x in (1, *shape)), 4, isa.encode(), threads,
-                                       *(ctypes.c_void_p(x.ctypes.data) for x in (a, b, c)), why)
+        numbers = (ctypes.c_int * 3)(*(ONNX_TYPE[t] for t in types))
+        self.handle = native.gemm_open(*(ctypes.c_int64(x) for x in (1, *shape)), 4, numbers, precision.encode(), isa.encode(),
+                                       threads, *(ctypes.c_void_p(x.ctypes.data) for x in (a, b, c, scale)), why)
         if not self.handle:
             raise RuntimeError(why.value.decode())
         self.about = native.gemm_kernel(ctypes.c_void_p(self.handle)).decode()
@@ -61,8 +96,8 @@ class Ours:
 
 class OneDnn:
     """Through its C API. Weights are reordered once to the layout that the primitive asks for."""
-    F32, ANY, AB, CPU, WEIGHTS_QUERY, INFO_QUERY = 3, 1, 3, 1, 131, 8
-    SRC, WEIGHTS, DST = 1, 33, 17
+    ANY, AB, A, CPU, WEIGHTS_QUERY, INFO_QUERY = 1, 3, 2, 1, 131, 8
+    SRC, WEIGHTS, DST, SCALES, PER_COLUMN = 1, 33, 17, 4096, 2
 
     class Argument(ctypes.Structure):
         _fields_ = [("arg", ctypes.c_int), ("memory", ctypes.c_void_p)]
@@ -83,10 +118,10 @@ class OneDnn:
         if status != 0:
             raise RuntimeError(f"oneDNN: status {status}")
 
-    def describe(self, rows, columns, tag):
+    def describe(self, dims, type, tag):
         md = ctypes.c_void_p()
         self.check(self.lib.dnnl_memory_desc_create_with_tag(
-            ctypes.byref(md), 2, (ctypes.c_int64 * 12)(rows, columns), self.F32, tag))
+            ctypes.byref(md), len(dims), (ctypes.c_int64 * 12)(*dims), DNNL_TYPE[type], tag))
         return md
 
     def memory(self, md, data):
@@ -99,13 +134,18 @@ class OneDnn:
         self.check(self.lib.dnnl_primitive_create(ctypes.byref(primitive), pd))
         return primitive
 
-    def __init__(self, native, shape, isa, threads, a, b, c):
+    def __init__(self, native, shape, isa, threads, types, a, b, c, scale):
         self.native, self.lib = native, self.load()
         m, n, k = shape
-        src, plain, dst = self.describe(m, k, self.AB), self.describe(k, n, self.AB), self.describe(m, n, self.AB)
-        pd = ctypes.c_void_p()
+        src, plain, dst = (self.describe(dims, type, self.AB) for dims, type in zip(((m, k), (k, n), (m, n)), types))
+        pd, attributes = ctypes.c_void_p(), ctypes.c_void_p()
+        scaled = types[2] == U8
+        if scaled:
+            self.check(self.lib.dnnl_primitive_attr_create(ctypes.byref(attributes)))
+            self.check(self.lib.dnnl_primitive_attr_set_scales_mask(attributes, self.WEIGHTS, self.PER_COLUMN))
         self.check(self.lib.dnnl_matmul_primitive_desc_create(ctypes.byref(pd), self.engine, src,
-                                                             self.describe(k, n, self.ANY), None, dst, None))
+                                                             self.describe((k, n), types[1], self.ANY), None, dst,
+                                                             attributes))
         self.lib.dnnl_primitive_desc_query_md.restype = ctypes.c_void_p
         packed = ctypes.c_void_p(self.lib.dnnl_primitive_desc_query_md(pd, self.WEIGHTS_QUERY, 0))
         about = ctypes.c_char_p()
@@ -118,13 +158,17 @@ class OneDnn:
         from_to = (self.Argument * 2)((self.SRC, self.memory(plain, b.ctypes.data)), (self.DST, weights))
         self.check(self.lib.dnnl_primitive_execute(self.primitive(reorder), self.stream, 2, from_to))
         self.check(self.lib.dnnl_stream_wait(self.stream))
-        self.arguments = (self.Argument * 3)((self.SRC, self.memory(src, a.ctypes.data)), (self.WEIGHTS, weights),
-                                             (self.DST, self.memory(dst, c.ctypes.data)))
+        arguments = [(self.SRC, self.memory(src, a.ctypes.data)), (self.WEIGHTS, weights),
+                     (self.DST, self.memory(dst, c.ctypes.data))]
+        if scaled:
+            scales = self.memory(self.describe((n,), F32, self.A), scale.ctypes.data)
+            arguments.append((self.SCALES | self.WEIGHTS, scales))
+        self.arguments = (self.Argument * len(arguments))(*arguments)
         self.matmul, self.weights = self.primitive(pd), weights
 
     def time(self, seconds, times):
         return self.native.time_call4(ctypes.cast(self.lib.dnnl_primitive_execute, ctypes.c_void_p), self.matmul,
-                                      self.stream, ctypes.c_int64(3), self.arguments,
+                                      self.stream, ctypes.c_int64(len(self.arguments)), self.arguments,
                                       ctypes.c_int64(int(seconds * 1e9)), ctypes.c_int64(MOST_CALLS), times)
 
     def close(self):
@@ -135,7 +179,7 @@ class OneDnn:
 class OpenBlas:
     """The copy inside numpy."""
 
-    def __init__(self, native, shape, isa, threads, a, b, c):
+    def __init__(self, native, shape, isa, threads, types, a, b, c, scale):
         import numpy as np
         self.native, self.shape, self.arrays = native, shape, (a, b, c)
         [path] = (pathlib.Path(np.__file__).parents[1] / "numpy.libs").glob("libscipy_openblas64_*")
@@ -187,7 +231,7 @@ class OnnxRuntime:
             begin, count = done, count + 1
         return count
 
-    def __init__(self, native, shape, isa, threads, a, b, c):
+    def __init__(self, native, shape, isa, threads, types, a, b, c, scale):
         import numpy as np
         import onnxruntime
         self.about = "ONNX Runtime " + onnxruntime.__version__
@@ -223,18 +267,27 @@ def measure_shape(options, libraries, text, threads):
     import numpy as np
     m, n, k = shape = tuple(map(int, text.split("x")))
     random = np.random.default_rng(1)
-    a, b = aligned(np, (m, k)), aligned(np, (k, n))
-    a[:], b[:] = random.standard_normal(a.shape), random.standard_normal(b.shape)
-    want = a @ b
+    types = TYPES[options.types]
+    (a, a_values), (b, b_values) = operand(np, random, (m, k), types[0]), operand(np, random, (k, n), types[1])
+    want = a_values @ b_values
+    scale = aligned(np, (n,))
+    scale[:] = 200 / np.abs(want).max() * random.uniform(0.5, 1, n)
+    if types[2] == U8:
+        want = np.clip(np.rint(want * scale), 0, 255)
     engines, results = {}, {}
-    for name, library in libraries.items():
-        results[name] = aligned(np, (m, n))
-        results[name][:] = np.nan
-        engines[name] = Ours(library, shape, options.isa, threads, a, b, results[name])
+
+    def add(name, library, kind, *more):
+        results[name] = aligned(np, (m, n), types[2])
+        results[name][:] = 7
+        engines[name] = kind(library, shape, options.isa, threads, types, a, b, results[name], scale, *more)
+
     native = libraries["ours"]
+    for name, library in libraries.items():
+        add(name, library, Ours)
+    for rung in options.rungs:
+        add(rung, native, Ours, rung)
     for name in options.engines:
-        results[name] = aligned(np, (m, n))
-        engines[name] = ENGINES[name](native, shape, options.isa, threads, a, b, results[name])
+        add(name, native, ENGINES[name])
     times = (ctypes.c_int64 * MOST_CALLS)()
     medians, ceilings = {name: [] for name in engines}, []
     native.gemm_ceiling.restype = ctypes.c_double
@@ -245,10 +298,10 @@ def measure_shape(options, libraries, text, threads):
             if i:  # the first round warms up
                 medians[name].append(min(times[:count]) if options.best else statistics.median(times[:count]))
         if i % 8 == 0:
-            ceilings.append(native.gemm_ceiling(options.isa.encode(), threads, ctypes.c_int64(3_000_000)))
+            ceilings.append(native.gemm_ceiling(options.isa.encode(), ONNX_TYPE[types[0]], threads, ctypes.c_int64(3_000_000)))
     for name, c in results.items():
-        error = np.abs(c - want).max() / np.abs(want).max()
-        if not error < 1e-4:
+        error = np.abs(values_of(np, c, types[2]) - want).max() / np.abs(want).max()
+        if not error <= ALLOWED[name if name in options.rungs else options.types]:
             raise SystemExit(f"{name} is wrong at {text}: relative error {error}")
     flops = 2.0 * m * n * k
     middle = min if options.best else statistics.median
@@ -282,7 +335,7 @@ def geometric_mean(values):
     return math.exp(statistics.fmean(map(math.log, values)))
 
 
-def show(results, names):
+def show(results, names, rungs):
     peers = [n for n in names if n in ENGINES]
     print(f"{'shape':18}{'T':>2}" + "".join(f"{n:>10}" for n in names) + f"{'ceiling':>10}{'share':>7}{'ratio':>7}")
     for threads, rows in results.items():
@@ -293,6 +346,9 @@ def show(results, names):
             ratios.append(ratio)
             print(f"{shape:18}{threads:>2}" + "".join(f"{speed[n]:10.1f}" for n in names) +
                   f"{row['ceiling']:10.1f}{speed['ours'] / row['ceiling']:7.2f}{ratio:7.2f}")
+        for rung in rungs:
+            best = [row["gflops"][rung] / max(row["gflops"][n] for n in names if n not in rungs) for row in rows.values()]
+            print(f"{rung} over the best f32, {threads}T: " + " ".join(f"{x:.2f}" for x in best))
         if peers:
             print(f"{'geometric mean':18}{threads:>2}{geometric_mean(ratios):>{10 * len(names) + 24}.3f}")
 
@@ -303,6 +359,8 @@ def main():
     parser.add_argument("--threads", nargs="+", type=int, default=[1, 2])
     parser.add_argument("--isa", default="native", choices=["native", "avx512", "avx2", "sse2"])
     parser.add_argument("--engines", nargs="*", default=list(ENGINES), choices=list(ENGINES))
+    parser.add_argument("--types", default="f32", choices=list(TYPES), help="of A, B and C")
+    parser.add_argument("--rungs", nargs="*", default=[], choices=["bf16x6", "bf16x3", "bf16", "f16"])
     parser.add_argument("--seconds", type=float, default=0.005, help="of one turn")
     parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--library", type=pathlib.Path,
@@ -316,6 +374,8 @@ def main():
     options = parser.parse_args()
     if options.isa == "avx2":
         options.engines = [e for e in options.engines if e != "ort"]
+    if options.types != "f32":
+        options.engines = [e for e in options.engines if e == "onednn"]
     if options.child:
         print(json.dumps(measure(options, options.child)))
         return
@@ -329,8 +389,8 @@ def main():
         if child.returncode != 0:
             raise SystemExit(child.returncode)
         results[threads] = json.loads(child.stdout)
-    names = ["ours", *(extra.split("=", 1)[0] for extra in options.ours), *options.engines]
-    show(results, names)
+    names = ["ours", *(extra.split("=", 1)[0] for extra in options.ours), *options.rungs, *options.engines]
+    show(results, names, options.rungs)
     if options.json:
         options.json.write_text(json.dumps(results, indent=1) + "\n")
 

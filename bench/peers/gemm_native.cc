@@ -7,7 +7,9 @@
 
 #include "kernels/base/memory.h"
 #include "kernels/base/parallel.h"
+#include "kernels/gemm/dense.h"
 #include "kernels/gemm/gemm.h"
+#include "kernels/probe/probe.h"
 #include "skyline/isa.h"
 #include "skyline/status.h"
 
@@ -75,18 +77,27 @@ __attribute__((target("avx2,fma"))) void ceiling_avx2(const float* a, const floa
 
 extern "C" {
 
-// Returns null and writes the reason to `why` (256 bytes) on failure. transposes: 1 A, 2 B, 4 B is a weight.
+// Returns null and writes the reason to `why` (256 bytes) on failure. modes: 1 A transposed, 2 B, 4 B is a
+// weight. types: those of A, B and C, as DType numbers them. scale: one per column, for C of 8 bits.
 __attribute__((visibility("default"))) void* gemm_open(int64_t batch, int64_t m, int64_t n, int64_t k,
-                                                       int modes, const char* isa, int threads,
-                                                       const float* a, const float* b, float* c, char* why) {
+                                                       int modes, const int* types, const char* precision,
+                                                       const char* isa, int threads, const void* a,
+                                                       const void* b, void* c, const float* scale,
+                                                       char* why) {
   try {
     GemmProblem p{.m = m, .n = n, .k = k, .batch = batch};
+    p.a = static_cast<DType>(types[0]);
+    p.b = static_cast<DType>(types[1]);
+    p.c = static_cast<DType>(types[2]);
+    p.centered_b = p.b == DType::i8;
+    p.precision = precision_from_name(precision);
     p.trans_a = modes & 1;
     p.trans_b = modes & 2;
     p.const_b = modes & 4;
     auto* o = new Ours{gemm_plan(p, isa_level(isa)), {}, {}, {}, threads};
     o->args = {
         .a = a, .lda = p.trans_a ? m : k, .b = b, .ldb = p.trans_b ? k : n, .c = c, .ldc = n, .epilogue = {}};
+    o->args.epilogue.scale_n = scale;
     o->args.stride_a = m * k;
     o->args.stride_b = p.const_b ? 0 : k * n;
     o->args.stride_c = m * n;
@@ -108,7 +119,7 @@ __attribute__((visibility("default"))) int64_t gemm_time(void* ours, int64_t ns,
   return time_calls(ns, most, times, [&] { gemm_run(o->plan, o->args, o->workspace.get(), o->threads); });
 }
 __attribute__((visibility("default"))) const char* gemm_kernel(void* ours) {
-  return static_cast<Ours*>(ours)->plan.kernel->name.data();
+  return kernel_of(static_cast<Ours*>(ours)->plan).name.data();
 }
 __attribute__((visibility("default"))) void gemm_close(void* ours) {
   delete static_cast<Ours*>(ours);
@@ -135,9 +146,14 @@ __attribute__((visibility("default"))) int64_t time_sgemm(void* fn, int64_t m, i
   });
 }
 
-// GFLOP/s of the L1 loop on `threads` threads, the best of several runs; 0 where there is none.
-__attribute__((visibility("default"))) double gemm_ceiling(const char* isa, int threads, int64_t ns) {
+// The machine's limit for products of `type` (of A) on `threads` threads in GFLOP/s: of bytes and bf16 that
+// of tiles on registers only, else that of the L1 loop in f32. The best of several runs; 0 where there is
+// none.
+__attribute__((visibility("default"))) double gemm_ceiling(const char* isa, int type, int threads,
+                                                           int64_t ns) {
   double best = 0;
+  const auto in = static_cast<DType>(type);
+  if (in != DType::f32 && in != DType::f16) return probe_tile_products(isa_level(isa), in, threads);
 #if defined(__x86_64__)
   const IsaSet set = isa_level(isa);
   const bool wide = set & kIsaAvx512;

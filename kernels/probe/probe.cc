@@ -78,6 +78,16 @@ double probe_compute(const ProbeTable& table, Compute what, int threads) noexcep
          });
 }
 
+double probe_tile_products(IsaSet isa, DType in, int threads) noexcept {
+  const auto* row = find_kernel<KernelInfo>("probe_tiles", isa);
+  if (!row) return 0;
+  const auto& table = *reinterpret_cast<const TileProbe*>(row);  // the row is its first member
+  const bool bf16 = in == DType::bf16;
+  const auto loop = bf16 ? table.bf16 : table.bytes;
+  return 1e-9 * best_rate(threads, static_cast<double>(bf16 ? table.bf16_flops : table.bytes_ops),
+                          [&](int64_t, int64_t rounds) noexcept { loop(rounds); });
+}
+
 double probe_traffic(const ProbeTable& table, Traffic what, int64_t bytes, int threads) noexcept {
   constexpr int64_t kMultiple = 512;  // each half of a copy is a multiple of 256 floats
   const int64_t n = std::max<int64_t>(bytes / static_cast<int64_t>(sizeof(float)) / kMultiple, 1) * kMultiple;

@@ -30,12 +30,28 @@ struct ProbeTable {
 const ProbeTable& probe_kernels(IsaSet isa) noexcept;
 extern const ProbeTable probe_sse2, probe_avx2, probe_avx512, probe_neon;  // of this architecture only
 
+// The same for matrix tiles.
+struct TileProbe {
+  KernelInfo info;
+  void (*bf16)(int64_t rounds) noexcept;
+  int64_t bf16_flops;  // a round
+  void (*bytes)(int64_t rounds) noexcept;
+  int64_t bytes_ops;
+};
+#if defined(__x86_64__)
+extern const TileProbe probe_tiles_amx;
+#endif
+
 enum class Compute : uint8_t { fma, tile };
 enum class Traffic : uint8_t { read, write, copy, stream };
 
 // Operations per second of `threads` threads together, in 1e9. About 60 ms: the best of several rounds, so
 // that a busy neighbour does not lower the roof. 0 when memory is out.
 double probe_compute(const ProbeTable& table, Compute what, int threads) noexcept;
+
+// The same for tile products of bf16 or of bytes (in: bf16, u8) on registers only; 0 where `isa` has no
+// tiles.
+double probe_tile_products(IsaSet isa, DType in, int threads) noexcept;
 
 // Bytes per second of `threads` threads together, in 1e9, each on buffers of its own of `bytes` in all (for
 // copy: half is source, and bytes both read and written count). Same time and rules.
