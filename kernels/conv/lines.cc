@@ -100,7 +100,6 @@ void run_rows(const Lines& l, const DenseProduct& g, const std::byte* image, con
       const int64_t col = panel * g.shape.nr;
       t.n = std::min<int64_t>(g.shape.nr, g.shape.n - col);
       t.b = g.b + g.shape.offset(panel);
-      t.b_stride = g.shape.stride(panel);
       t.epilogue = moved(g.epilogue, 0, col);
       t.c = g.c + col * out_size;
       l.kernel.run(t);

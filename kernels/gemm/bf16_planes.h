@@ -145,23 +145,23 @@ inline __m512 join(const __m512i (&planes)[kPlanes]) {
 
 // Sums as f32 arithmetic gives them, infinities and NaN included; slow.
 template <int kPlanes>
-void sum_whole_factors(const DenseTile& t, float* sums, int64_t ld) {
+void sum_whole_factors(const DenseTile& t, const Place& p, float* sums, int64_t ld) {
   const __m512i high = _mm512_set1_epi32(static_cast<int>(0xffff0000));
-  for (int64_t i = 0; i < t.m; ++i) {
-    for (int64_t j = 0; j < t.n; j += kLanes) {
+  for (int64_t i = 0; i < p.part.m; ++i) {
+    for (int64_t j = 0; j < p.part.n; j += kLanes) {
       __m512 sum = _mm512_setzero_ps();
-      const std::byte* b = t.b + j * 4;
-      for (int64_t l = 0; l < t.lines; ++l, b += t.steps * kPlanes * t.b_stride) {
-        const std::byte* const a = t.a + i * t.a_stride + l * t.line_stride;
+      const std::byte* b = p.b + j * 4;
+      for (int64_t l = 0; l < t.lines; ++l, b += t.steps * kPlanes * p.b_stride) {
+        const std::byte* const a = p.a + i * t.a_stride + l * t.line_stride;
         for (int64_t kk = 0; kk < t.k; ++kk) {
           const int64_t s = kk / 2;
-          const std::byte* const words = b + (s / 16 * kPlanes * 16 + s % 16) * t.b_stride;
+          const std::byte* const words = b + (s / 16 * kPlanes * 16 + s % 16) * p.b_stride;
           __m512i x[kPlanes], y[kPlanes];
           for (int q = 0; q < kPlanes; ++q) {
             uint16_t half;
             memcpy(&half, a + q * t.a_plane + 2 * kk, 2);
             x[q] = _mm512_set1_epi32(static_cast<int>(uint32_t{half} << 16));
-            const __m512i pair = _mm512_loadu_si512(words + q * 16 * t.b_stride);
+            const __m512i pair = _mm512_loadu_si512(words + q * 16 * p.b_stride);
             y[q] = kk % 2 ? _mm512_and_si512(pair, high) : _mm512_slli_epi32(pair, 16);
           }
           sum = _mm512_fmadd_ps(join<kPlanes>(x), join<kPlanes>(y), sum);

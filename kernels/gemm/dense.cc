@@ -115,21 +115,15 @@ void dense_block(const DenseProduct& g, const std::byte* a, int64_t a_stride, in
   t.a_stride = a_stride;
   t.c_stride = g.c_stride;
   t.out = g.out;
+  t.m = m1 - m0;
+  t.a = a;
   for (int64_t q0 = p0; q0 < p1; q0 += group) {
-    const int64_t q1 = std::min(p1, q0 + group);
-    for (int64_t row = m0; row < m1; row += kernel.mr) {
-      t.m = std::min<int64_t>(kernel.mr, m1 - row);
-      t.a = a + (row - m0) * a_stride;
-      for (int64_t p = q0; p < q1; ++p) {
-        const int64_t col = p * g.shape.nr;
-        t.n = std::min<int64_t>(g.shape.nr, g.shape.n - col);
-        t.b = g.b + g.shape.offset(p);
-        t.b_stride = g.shape.stride(p);
-        t.epilogue = moved(g.epilogue, row, col);
-        t.c = g.c + row * g.c_stride + col * out_size;
-        kernel.run(t);
-      }
-    }
+    const int64_t q1 = std::min(p1, q0 + group), col = q0 * g.shape.nr;
+    t.n = std::min(q1 * g.shape.nr, g.shape.n) - col;
+    t.b = g.b + g.shape.offset(q0);
+    t.epilogue = moved(g.epilogue, m0, col);
+    t.c = g.c + m0 * g.c_stride + col * out_size;
+    kernel.run(t);
   }
   if (kernel.leave) kernel.leave();
 }

@@ -28,7 +28,8 @@
 
 namespace skyline::kernels {
 
-// One tile of C, m x n with 1 <= m <= mr and 1 <= n <= nr.
+// A block of C, m x n, that a kernel cuts into tiles of its size: all panels for some rows before the next
+// rows.
 struct DenseTile {
   const std::byte* a = nullptr;
   int64_t a_stride = 0;  // bytes between rows; readable are 4 * steps bytes of each line of each, and rows up
@@ -36,11 +37,10 @@ struct DenseTile {
                          // B is zero there
   int64_t a_plane = 0;   // floats: bytes between planes
   int64_t lines = 1, line_stride = 0;  // bytes between lines: runs of K that lie apart, as a convolution's do
-  const std::byte* b = nullptr;
-  int64_t b_stride = 0;  // bytes between steps of the panel
-  int64_t steps = 0;     // of a line; a multiple of step_block
-  int64_t k = 0;         // floats: values of a line that count
-  bool finite = true;    // floats: false if A or B may hold an infinity or NaN
+  const std::byte* b = nullptr;        // panels side by side
+  int64_t steps = 0;                   // of a line; a multiple of step_block
+  int64_t k = 0;                       // floats: values of a line that count
+  bool finite = true;                  // floats: false if A or B may hold an infinity or NaN
   void* c = nullptr;
   int64_t c_stride = 0;  // bytes
   // Bytes from c to each row, or -1: not wanted. Multiples of c_stride if there is a residual, whose rows
@@ -48,7 +48,7 @@ struct DenseTile {
   const int64_t* c_offsets = nullptr;
   int64_t m = 0, n = 0;
   DType out = DType::i32;  // i32, f32, u8 or i8; of floats f32 or bf16
-  Epilogue epilogue;       // its pointers moved to this tile's first row and column
+  Epilogue epilogue;       // its pointers moved to this block's first row and column
 
   char* row(int64_t i) const {  // null if not wanted
     auto* first = static_cast<char*>(c);
@@ -140,7 +140,7 @@ inline int64_t dense_chunk(const DenseKernel& kernel, int64_t steps) {
 struct DenseProduct {
   const DenseKernel* kernel = nullptr;
   PanelShape shape;
-  const std::byte* b = nullptr;
+  const std::byte* b = nullptr;  // panels side by side
   std::byte* c = nullptr;
   int64_t c_stride = 0;  // bytes
   DType out = DType::i32;

@@ -1,47 +1,43 @@
 // 8-bit products on AMX tiles: two by two tiles of 16x16 sums, 64 values of K at a time. The contract is in
-// dense.h; the layout of a tile of B (rows of 4 values of K by 16 columns) is that of a packed panel.
+// dense.h.
 #include "kernels/gemm/dense_tiles.h"
 
 namespace skyline::kernels {
 namespace {
 
-template <bool kSigned, int kDown, int kAcross>
-void tile(const DenseTile& t) noexcept {
-  alignas(64) int32_t sums[2 * kTile][2 * kTile];
-  zero_sums<kDown, kAcross>();
-  const std::byte* b = t.b;
-  const int64_t next = kTile * t.b_stride;
-  for (int64_t i = 0, blocks = t.steps / kTile, line = 0, s = 0; i < t.lines * blocks; ++i, b += next) {
-    const std::byte* a = t.a + line * t.line_stride + s * 64;
-    if (++s == blocks) {
-      s = 0;
-      ++line;
-    }
-    load_a<kDown>(a, t.a_stride);
-    load_b<kAcross>(b, t.b_stride);
-    if constexpr (kSigned) {
-      _tile_dpbssd(0, 4, 6);
-      if constexpr (kAcross == 2) _tile_dpbssd(1, 4, 7);
-      if constexpr (kDown == 2) _tile_dpbssd(2, 5, 6);
-      if constexpr (kDown == 2 && kAcross == 2) _tile_dpbssd(3, 5, 7);
-    } else {
-      _tile_dpbusd(0, 4, 6);
-      if constexpr (kAcross == 2) _tile_dpbusd(1, 4, 7);
-      if constexpr (kDown == 2) _tile_dpbusd(2, 5, 6);
-      if constexpr (kDown == 2 && kAcross == 2) _tile_dpbusd(3, 5, 7);
-    }
+struct Bytes {
+  static constexpr int kPlanes = 1;
+  static constexpr int64_t kRows = 4;  // of C finished at a time: pairs of pairs, see finish_rows
+  static void finish(const DenseTile& t, const Part& p, const std::byte* sums) {
+    finish_sums(t, p, reinterpret_cast<const int32_t*>(sums), kSide);
   }
-  store_sums<kDown, kAcross>(sums);
-  finish_sums(t, sums[0], 2 * kTile);
-}
+};
+struct Unsigned : Bytes {
+  static void upper_left() { _tile_dpbusd(0, 4, 6); }
+  static void upper_right() { _tile_dpbusd(1, 4, 7); }
+  static void lower_left() { _tile_dpbusd(2, 5, 6); }
+  static void lower_right() { _tile_dpbusd(3, 5, 7); }
+};
+struct Signed : Bytes {
+  static void upper_left() { _tile_dpbssd(0, 4, 6); }
+  static void upper_right() { _tile_dpbssd(1, 4, 7); }
+  static void lower_left() { _tile_dpbssd(2, 5, 6); }
+  static void lower_right() { _tile_dpbssd(3, 5, 7); }
+};
 
-template <bool kSigned>
-void run(const DenseTile& t) noexcept {
-  if (t.m > kTile) {
-    t.n > kTile ? tile<kSigned, 2, 2>(t) : tile<kSigned, 2, 1>(t);
-  } else {
-    t.n > kTile ? tile<kSigned, 1, 2>(t) : tile<kSigned, 1, 1>(t);
+struct FinishOther {
+  const DenseTile& t;
+  explicit FinishOther(const DenseTile& t) : t(t) {}
+  void operator()(int64_t row, int64_t col, int64_t rows, const std::byte* from) {
+    finish_sums(t, {row, col, rows, kSide}, reinterpret_cast<const int32_t*>(from), kSide);
   }
+};
+
+template <class Dot>
+void run(const DenseTile& t) noexcept {
+  if (t.out == DType::u8) return run_tiles<Dot, FinishBytes<uint8_t>>(t);
+  if (t.out == DType::i8) return run_tiles<Dot, FinishBytes<int8_t>>(t);
+  t.out == DType::i32 ? run_tiles<Dot, FinishWords>(t) : run_tiles<Dot, FinishOther>(t);
 }
 
 constexpr DenseKernel row(std::string_view name, DType in, void (*run)(const DenseTile&) noexcept) {
@@ -53,8 +49,8 @@ constexpr DenseKernel row(std::string_view name, DType in, void (*run)(const Den
            .acc = DType::i32,
            .out = DType::undefined},
           run,
-          2 * kTile,
-          2 * kTile,
+          kSide,
+          kSide,
           kLanes,
           kTile,
           kTile,
@@ -65,7 +61,7 @@ constexpr DenseKernel row(std::string_view name, DType in, void (*run)(const Den
 
 }  // namespace
 
-constinit const DenseKernel SKYLINE_TAGGED(dense_u8) = row("dense_u8_amx_32x32", DType::u8, run<false>);
-constinit const DenseKernel SKYLINE_TAGGED(dense_i8) = row("dense_i8_amx_32x32", DType::i8, run<true>);
+constinit const DenseKernel SKYLINE_TAGGED(dense_u8) = row("dense_u8_amx_32x32", DType::u8, run<Unsigned>);
+constinit const DenseKernel SKYLINE_TAGGED(dense_i8) = row("dense_i8_amx_32x32", DType::i8, run<Signed>);
 
 }  // namespace skyline::kernels

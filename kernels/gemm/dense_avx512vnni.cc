@@ -7,18 +7,18 @@ namespace {
 constexpr int kMr = 12, kNv = 2, kNr = kNv * kLanes;
 
 template <int M, int NV>
-void tile(const DenseTile& t) noexcept {
+void tile(const DenseTile& t, const Place& p) noexcept {
   __m512i acc[M][NV];
 #pragma GCC unroll 16
   for (int i = 0; i < M; ++i) {
 #pragma GCC unroll 2
     for (int j = 0; j < NV; ++j) acc[i][j] = _mm512_setzero_si512();
   }
-  const std::byte* b = t.b;
+  const std::byte* b = p.b;
   const int64_t stride = t.a_stride;
   for (int64_t line = 0; line < t.lines; ++line) {
-    const std::byte* first = t.a + line * t.line_stride;
-    for (int64_t s = 0; s < t.steps; ++s, b += t.b_stride) {
+    const std::byte* first = p.a + line * t.line_stride;
+    for (int64_t s = 0; s < t.steps; ++s, b += p.b_stride) {
       __m512i vb[NV];
 #pragma GCC unroll 2
       for (int j = 0; j < NV; ++j) vb[j] = _mm512_loadu_si512(b + j * 64);
@@ -39,10 +39,10 @@ void tile(const DenseTile& t) noexcept {
 #pragma GCC unroll 2
     for (int j = 0; j < NV; ++j) _mm512_store_si512(sums[i] + j * kLanes, acc[i][j]);
   }
-  finish_sums(t, sums[0], kNr);
+  finish_sums(t, p.part, sums[0], kNr);
 }
 
-using TileFn = void (*)(const DenseTile&) noexcept;
+using TileFn = void (*)(const DenseTile&, const Place&) noexcept;
 struct Table {
   TileFn fn[kMr][kNv];
 };
@@ -60,7 +60,7 @@ constexpr Table make_table() {
 constexpr Table kTable = make_table();
 
 void run(const DenseTile& t) noexcept {
-  kTable.fn[t.m - 1][(t.n - 1) / kLanes](t);
+  each_tile(t, kMr, kNr, 1, [&](const Place& p) { kTable.fn[p.part.m - 1][(p.part.n - 1) / kLanes](t, p); });
 }
 
 }  // namespace

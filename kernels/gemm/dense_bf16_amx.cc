@@ -6,65 +6,39 @@
 namespace skyline::kernels {
 namespace {
 
-template <int kDown, int kAcross>
-inline void multiply() {
-  _tile_dpbf16ps(0, 4, 6);
-  if constexpr (kAcross == 2) _tile_dpbf16ps(1, 4, 7);
-  if constexpr (kDown == 2) _tile_dpbf16ps(2, 5, 6);
-  if constexpr (kDown == 2 && kAcross == 2) _tile_dpbf16ps(3, 5, 7);
-}
-
-// Adds the products of 16 steps. Of two neighbours in this order one operand stays: with three planes 7 loads
-// for 6 products.
-template <int kPlanes, int kDown, int kAcross>
-inline void block(const DenseTile& t, const std::byte* a, const std::byte* b) {
-  const int64_t stride = t.b_stride, b_plane = kTile * stride;
-  load_a<kDown>(a, t.a_stride);
-  load_b<kAcross>(b + (kPlanes - 1) * b_plane, stride);
-  multiply<kDown, kAcross>();  // first, last
-  if constexpr (kPlanes == 1) return;
-  load_b<kAcross>(b + (kPlanes - 2) * b_plane, stride);
-  multiply<kDown, kAcross>();  // first, last but one
-  load_a<kDown>(a + t.a_plane, t.a_stride);
-  multiply<kDown, kAcross>();  // second, last but one
-  if constexpr (kPlanes == 2) return;
-  load_b<kAcross>(b, stride);
-  multiply<kDown, kAcross>();  // second, first
-  load_a<kDown>(a, t.a_stride);
-  multiply<kDown, kAcross>();  // first, first
-  load_a<kDown>(a + 2 * t.a_plane, t.a_stride);
-  multiply<kDown, kAcross>();  // third, first
-}
-
-template <int kPlanes, int kDown, int kAcross>
-void tile(const DenseTile& t) noexcept {
-  alignas(64) float sums[2 * kTile][2 * kTile];
-  zero_sums<kDown, kAcross>();
-  const std::byte* b = t.b;
-  const int64_t next = kPlanes * kTile * t.b_stride;
-  for (int64_t i = 0, blocks = t.steps / kTile, line = 0, s = 0; i < t.lines * blocks; ++i, b += next) {
-    const std::byte* a = t.a + line * t.line_stride + s * 64;
-    if (++s == blocks) {
-      s = 0;
-      ++line;
-    }
-    block<kPlanes, kDown, kAcross>(t, a, b);
+template <int kCount>
+struct Bf16 {
+  static constexpr int kPlanes = kCount;
+  static void upper_left() { _tile_dpbf16ps(0, 4, 6); }
+  static void upper_right() { _tile_dpbf16ps(1, 4, 7); }
+  static void lower_left() { _tile_dpbf16ps(2, 5, 6); }
+  static void lower_right() { _tile_dpbf16ps(3, 5, 7); }
+  static constexpr int64_t kRows = 2;  // of C finished at a time
+  static void finish(const DenseTile& t, const Part& p, const std::byte* sums) {
+    finish_floats(t, p, reinterpret_cast<const float*>(sums), kSide);
   }
-  store_sums<kDown, kAcross>(sums);
-  finish_floats(t, sums[0], 2 * kTile);
-}
+};
+struct FinishOther {
+  const DenseTile& t;
+  explicit FinishOther(const DenseTile& t) : t(t) {}
+  void operator()(int64_t row, int64_t col, int64_t rows, const std::byte* from) {
+    finish_floats(t, {row, col, rows, kSide}, reinterpret_cast<const float*>(from), kSide);
+  }
+};
 
 template <int kPlanes>
 void run(const DenseTile& t) noexcept {
-  if (!t.finite) {
-    alignas(64) float sums[2 * kTile][2 * kTile];
-    sum_whole_factors<kPlanes>(t, sums[0], 2 * kTile);
-    finish_floats(t, sums[0], 2 * kTile);
-  } else if (t.m > kTile) {
-    t.n > kTile ? tile<kPlanes, 2, 2>(t) : tile<kPlanes, 2, 1>(t);
-  } else {
-    t.n > kTile ? tile<kPlanes, 1, 2>(t) : tile<kPlanes, 1, 1>(t);
+  using Dot = Bf16<kPlanes>;
+  if (t.finite) {
+    if (!FinishFloats<StoreF32>::fits(t.epilogue)) return run_tiles<Dot, FinishOther>(t);
+    if (t.out == DType::bf16) return run_tiles<Dot, FinishFloats<StoreBf16>>(t);
+    return run_tiles<Dot, FinishFloats<StoreF32>>(t);
   }
+  each_tile(t, kSide, kSide, kPlanes, [&](const Place& p) {
+    alignas(64) float sums[kSide][kSide];
+    sum_whole_factors<kPlanes>(t, p, sums[0], kSide);
+    finish_floats(t, p.part, sums[0], kSide);
+  });
 }
 
 template <int kPlanes>
@@ -77,8 +51,8 @@ constexpr DenseKernel row(std::string_view name, int rate) {
            .acc = DType::f32,
            .out = DType::undefined},
           run<kPlanes>,
-          2 * kTile,
-          2 * kTile,
+          kSide,
+          kSide,
           kLanes,
           kTile,
           kTile,

@@ -1,11 +1,25 @@
 #pragma once
 // For the dense kernels: a tile of sums becomes C, column by column of vectors. Integers are rounded as
 // requantize.h says.
+#include <limits>
+
 #include "kernels/gemm/dense.h"
 #include "kernels/gemm/requantize.h"
 
 namespace skyline::kernels {
 namespace {
+
+// Some rows and columns of a block.
+struct Part {
+  int64_t row, col, m, n;
+
+  template <class T>
+  char* row_of(const DenseTile& t, int64_t i) const {
+    char* const c = t.row(row + i);
+    return c ? c + col * static_cast<int64_t>(sizeof(T)) : nullptr;
+  }
+  __mmask16 lanes(int64_t j) const { return n - j < kLanes ? first_lanes(n - j) : __mmask16{0xffff}; }
+};
 
 // How sums become bytes. kBounded: packing with saturation is all the clamping there is to do.
 struct ByteScaling {
@@ -30,28 +44,27 @@ inline __m512i pack_bytes(__m512i a, __m512i b, __m512i zero) {
 
 // Rows in pairs: of a pair's four vectors packing makes one, in lanes of 128 bits whose words then go to
 // their places. With one column of vectors the pair's second half is not stored.
-template <class T, bool kBounded, int kVectors>
-inline void finish_rows(const DenseTile& t, const int32_t* sums, int64_t ld, const ByteScaling& s) {
+template <class T, bool kBounded, int kVectors, class At>
+inline void finish_rows(At&& at, int64_t m, __mmask32 lanes, const int32_t* sums, int64_t ld,
+                        const ByteScaling& s) {
   const __m512i order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
-  const auto lanes = static_cast<__mmask32>(t.n == 32 ? ~uint32_t{0} : (uint32_t{1} << t.n) - 1);
-  for (int64_t i = 0; i < t.m; i += 2, sums += 2 * ld) {
-    const int32_t* const second = i + 1 < t.m ? sums + ld : sums;
+  for (int64_t i = 0; i < m; i += 2, sums += 2 * ld) {
+    const int32_t* const second = i + 1 < m ? sums + ld : sums;
     const __m512i a = scaled<kBounded>(s, 0, sums), c = scaled<kBounded>(s, 0, second);
     const __m512i b = kVectors == 2 ? scaled<kBounded>(s, 1, sums + kLanes) : a,
                   d = kVectors == 2 ? scaled<kBounded>(s, 1, second + kLanes) : c;
     const __m512i bytes = _mm512_permutexvar_epi32(
         order, pack_bytes<T>(_mm512_packs_epi32(a, b), _mm512_packs_epi32(c, d), s.zero));
-    if (char* const to = t.row(i)) _mm256_mask_storeu_epi8(to, lanes, _mm512_castsi512_si256(bytes));
-    if (i + 1 == t.m) break;
-    if (char* const to = t.row(i + 1))
-      _mm256_mask_storeu_epi8(to, lanes, _mm512_extracti64x4_epi64(bytes, 1));
+    if (char* const to = at(i)) _mm256_mask_storeu_epi8(to, lanes, _mm512_castsi512_si256(bytes));
+    if (i + 1 == m) break;
+    if (char* const to = at(i + 1)) _mm256_mask_storeu_epi8(to, lanes, _mm512_extracti64x4_epi64(bytes, 1));
   }
 }
 
+// The clamping that the output's type, its zero point and the activation ask for.
 template <class T>
-inline void finish_bytes(const DenseTile& t, const int32_t* sums, int64_t ld) {
+inline bool set_limits(const Epilogue& e, ByteScaling& s) {
   constexpr float kLow = std::is_signed_v<T> ? -128.0f : 0.0f, kHigh = std::is_signed_v<T> ? 127.0f : 255.0f;
-  const Epilogue& e = t.epilogue;
   const auto z = static_cast<float>(e.zero_point);
   float low = kLow - z, high = kHigh - z;
   if (e.act.fn == Act::relu) low = low < 0 ? 0 : low;
@@ -59,48 +72,86 @@ inline void finish_bytes(const DenseTile& t, const int32_t* sums, int64_t ld) {
     low = low < e.act.a ? e.act.a : low;
     high = high > e.act.b ? e.act.b : high;
   }
-  ByteScaling s;
   s.low = _mm512_set1_ps(low);
   s.high = _mm512_set1_ps(high);
   s.zero = _mm512_set1_epi16(static_cast<short>(e.zero_point));
-  // Where sums times scales stay below 2^31, so do the integers that are packed.
-  bool bounded = low == kLow - z && high == kHigh - z;
-  for (int v = 0; v * kLanes < t.n; ++v) {
-    const __mmask16 lanes =
-        first_lanes(static_cast<int>(t.n - v * kLanes < kLanes ? t.n - v * kLanes : kLanes));
-    s.scale[v] = _mm512_maskz_loadu_ps(lanes, e.scale_n + v * kLanes);
-    s.bias[v] =
-        e.bias_i32 ? _mm512_maskz_loadu_epi32(lanes, e.bias_i32 + v * kLanes) : _mm512_setzero_si512();
-    bounded &= _mm512_cmp_ps_mask(s.scale[v], _mm512_set1_ps(0.99f), _CMP_LT_OQ) == 0xffff;
+  return low == kLow - z && high == kHigh - z;
+}
+// Where sums times scales stay below 2^31, so do the integers that are packed.
+inline bool scales_are_small(const Epilogue& e, int64_t col, int64_t n) {
+  unsigned large = 0;
+  for (int64_t j = 0; j < n; j += kLanes) {
+    const __mmask16 lanes = n - j < kLanes ? first_lanes(n - j) : __mmask16{0xffff};
+    const __m512 scale = _mm512_maskz_loadu_ps(lanes, e.scale_n + col + j);
+    large |= _mm512_cmp_ps_mask(scale, _mm512_set1_ps(0.99f), _CMP_NLT_UQ);
   }
-  if (t.n <= kLanes) {
-    bounded ? finish_rows<T, true, 1>(t, sums, ld, s) : finish_rows<T, false, 1>(t, sums, ld, s);
-  } else {
-    bounded ? finish_rows<T, true, 2>(t, sums, ld, s) : finish_rows<T, false, 2>(t, sums, ld, s);
+  return large == 0;
+}
+inline void set_columns(const Epilogue& e, const Part& p, ByteScaling& s) {
+  for (int v = 0; v * kLanes < p.n; ++v) {
+    const __mmask16 lanes = p.lanes(v * kLanes);
+    s.scale[v] = _mm512_maskz_loadu_ps(lanes, e.scale_n + p.col + v * kLanes);
+    s.bias[v] = e.bias_i32 ? _mm512_maskz_loadu_epi32(lanes, e.bias_i32 + p.col + v * kLanes)
+                           : _mm512_setzero_si512();
   }
 }
 
-inline void finish_words(const DenseTile& t, const int32_t* sums, int64_t ld) {
-  for (int64_t i = 0; i < t.m; ++i) {
-    char* const c = t.row(i);
-    if (!c) continue;
-    for (int64_t j = 0; j < t.n; j += kLanes) {
-      const int n = static_cast<int>(t.n - j < kLanes ? t.n - j : kLanes);
-      store_integers(c, t.out, t.epilogue, I32::load_aligned(sums + i * ld + j), j, n);
+template <class T>
+inline void finish_bytes(const DenseTile& t, const Part& p, const int32_t* sums, int64_t ld) {
+  ByteScaling s;
+  const bool bounded = set_limits<T>(t.epilogue, s) && scales_are_small(t.epilogue, p.col, p.n);
+  set_columns(t.epilogue, p, s);
+  const auto lanes = static_cast<__mmask32>(p.n == 32 ? ~uint32_t{0} : (uint32_t{1} << p.n) - 1);
+  const auto at = [&](int64_t i) { return p.template row_of<T>(t, i); };
+  if (p.n <= kLanes) {
+    bounded ? finish_rows<T, true, 1>(at, p.m, lanes, sums, ld, s)
+            : finish_rows<T, false, 1>(at, p.m, lanes, sums, ld, s);
+  } else {
+    bounded ? finish_rows<T, true, 2>(at, p.m, lanes, sums, ld, s)
+            : finish_rows<T, false, 2>(at, p.m, lanes, sums, ld, s);
+  }
+}
+
+// Sums as they are, plus the bias.
+inline void finish_plain(const DenseTile& t, const Part& p, const int32_t* sums, int64_t ld) {
+  for (int64_t j = 0; j < p.n; j += kLanes) {
+    const __mmask16 lanes = p.lanes(j);
+    const int32_t* const from = t.epilogue.bias_i32;
+    const __m512i bias = from ? _mm512_maskz_loadu_epi32(lanes, from + p.col + j) : _mm512_setzero_si512();
+    for (int64_t i = 0; i < p.m; ++i) {
+      auto* const c = reinterpret_cast<int32_t*>(p.row_of<int32_t>(t, i));
+      if (!c) continue;
+      const __m512i x = _mm512_add_epi32(_mm512_load_si512(sums + i * ld + j), bias);
+      _mm512_mask_storeu_epi32(c + j, lanes, x);
     }
-    if (t.out == DType::f32 && t.epilogue.act.fn != Act::none)
-      activate_rows(t.epilogue.act, reinterpret_cast<float*>(c), 0, 1, t.n);
   }
 }
 
-// sums: t.m rows of t.n values, ld apart, a multiple of 16, aligned; whole vectors are readable.
-inline void finish_sums(const DenseTile& t, const int32_t* sums, int64_t ld) {
+inline void finish_words(const DenseTile& t, const Part& p, const int32_t* sums, int64_t ld) {
+  for (int64_t i = 0; i < p.m; ++i) {
+    char* const c = t.row(p.row + i);
+    if (!c) continue;
+    for (int64_t j = 0; j < p.n; j += kLanes) {
+      const int n = static_cast<int>(p.n - j < kLanes ? p.n - j : kLanes);
+      store_integers(c, t.out, t.epilogue, I32::load_aligned(sums + i * ld + j), p.col + j, n);
+    }
+    if (t.epilogue.act.fn != Act::none)
+      activate_rows(t.epilogue.act, reinterpret_cast<float*>(c) + p.col, 0, 1, p.n);
+  }
+}
+
+// sums: rows of p.n values, ld apart, a multiple of 16, aligned; whole vectors are readable. p is at most 32
+// wide.
+[[maybe_unused]] __attribute__((noinline)) void finish_sums(const DenseTile& t, const Part& p,
+                                                            const int32_t* sums, int64_t ld) {
   if (t.out == DType::u8) {
-    finish_bytes<uint8_t>(t, sums, ld);
+    finish_bytes<uint8_t>(t, p, sums, ld);
   } else if (t.out == DType::i8) {
-    finish_bytes<int8_t>(t, sums, ld);
+    finish_bytes<int8_t>(t, p, sums, ld);
+  } else if (t.out == DType::i32) {
+    finish_plain(t, p, sums, ld);
   } else {
-    finish_words(t, sums, ld);
+    finish_words(t, p, sums, ld);
   }
 }
 
@@ -114,56 +165,199 @@ inline void store_bf16(uint16_t* p, F32 x, __mmask16 lanes) {
   _mm512_mask_cvtepi32_storeu_epi16(p, lanes, _mm512_srli_epi32(rounded, 16));
 }
 
-// What the residual adds to the n columns from j on of row i.
-inline F32 residual_of(const DenseTile& t, int64_t i, int64_t j, int n) {
-  const int64_t at = (t.c_offsets ? t.c_offsets[i] / t.c_stride : i) * t.epilogue.ldr + j;
-  if (t.epilogue.residual) return load_first(t.epilogue.residual + at, n);
-  const __m256i halves = _mm256_maskz_loadu_epi16(first_lanes(n), t.epilogue.residual_bf16 + at);
-  return F32(_mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(halves), 16)));
+// Element `at` of the residual and the 15 behind it, in the type that it has.
+inline F32 residual_at(const float* floats, const uint16_t* halves, int64_t at, __mmask16 lanes) {
+  if (floats) return F32(_mm512_maskz_loadu_ps(lanes, floats + at));
+  const __m512i words = _mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(lanes, halves + at));
+  return F32(_mm512_castsi512_ps(_mm512_slli_epi32(words, 16)));
+}
+inline bool has_residual(const Epilogue& e) {
+  return e.residual || e.residual_bf16;
 }
 
-// store(row, column, the row of C, 16 finished numbers, which of them count)
-template <Act F, class Store>
-inline void finish_floats(const DenseTile& t, const float* sums, int64_t ld, Store&& store) {
+struct StoreF32 {
+  using Type = float;
+  static void store(char* c, int64_t j, F32 x, __mmask16 lanes) {
+    _mm512_mask_storeu_ps(reinterpret_cast<float*>(c) + j, lanes, x);
+  }
+};
+struct StoreBf16 {
+  using Type = uint16_t;
+  static void store(char* c, int64_t j, F32 x, __mmask16 lanes) {
+    store_bf16(reinterpret_cast<uint16_t*>(c) + j, x, lanes);
+  }
+};
+
+template <class Store, Act F, bool kBias>
+inline void finish_rows(const DenseTile& t, const Part& p, const float* sums, int64_t ld) {
   const Epilogue& e = t.epilogue;
-  for (int64_t j = 0; j < t.n; j += kLanes) {
-    const int n = static_cast<int>(t.n - j < kLanes ? t.n - j : kLanes);
-    const F32 bias = e.bias_n ? load_first(e.bias_n + j, n) : F32(0.0f);
-    for (int64_t i = 0; i < t.m; ++i) {
-      char* const c = t.row(i);
+  for (int64_t j = 0; j < p.n; j += kLanes) {
+    const __mmask16 lanes = p.lanes(j);
+    F32 bias(0.0f);
+    if (kBias && e.bias_n) bias = _mm512_maskz_loadu_ps(lanes, e.bias_n + p.col + j);
+    for (int64_t i = 0; i < p.m; ++i) {
+      char* const c = p.template row_of<typename Store::Type>(t, i);
       if (!c) continue;
-      F32 x = F32::load_aligned(sums + i * ld + j) + bias;
-      if (e.bias_m) x += F32(e.bias_m[i]);
-      if (e.residual || e.residual_bf16) x += residual_of(t, i, j, n);
-      store(i, j, c, activate<F>(x, 0, 0), first_lanes(n));
+      F32 x = F32::load_aligned(sums + i * ld + j);
+      if constexpr (kBias) {
+        x += bias;
+        if (e.bias_m) x += F32(e.bias_m[p.row + i]);
+        if (has_residual(e)) {
+          const int64_t row = t.c_offsets ? t.c_offsets[p.row + i] / t.c_stride : p.row + i;
+          x += residual_at(e.residual, e.residual_bf16, row * e.ldr + p.col + j, lanes);
+        }
+      }
+      Store::store(c, j, activate<F>(x, 0, 0), lanes);
     }
   }
 }
 
+// With an activation that is better applied to rows: through a copy.
 template <class Store>
-inline void finish_floats(const DenseTile& t, float* sums, int64_t ld, Store&& store) {
-  const Activation act = t.epilogue.act;
-  if (act.fn == Act::none) return finish_floats<Act::none>(t, sums, ld, store);
-  if (act.fn == Act::relu) return finish_floats<Act::relu>(t, sums, ld, store);
-  finish_floats<Act::none>(t, sums, ld, [&](int64_t i, int64_t j, char*, F32 x, __mmask16) {
-    x.store_aligned(sums + i * ld + j);
-  });
-  activate_rows(act, sums, ld, t.m, t.n);
-  DenseTile plain = t;
-  plain.epilogue = {};
-  finish_floats<Act::none>(plain, sums, ld, store);
+__attribute__((noinline)) void finish_activated(const DenseTile& t, const Part& p, const float* sums,
+                                                int64_t ld) {
+  constexpr int64_t kWidth = 32;
+  alignas(64) float rows[32 * kWidth];
+  DenseTile copy = t;
+  copy.c = rows - p.row * kWidth - p.col;  // so that part p begins at rows
+  copy.c_stride = kWidth * 4;
+  copy.c_offsets = nullptr;
+  finish_rows<StoreF32, Act::none, true>(copy, p, sums, ld);
+  activate_rows(t.epilogue.act, rows, kWidth, p.m, p.n);
+  finish_rows<Store, Act::none, false>(t, p, rows, kWidth);
 }
 
-// Sums of floats, laid out as for finish_sums; they are lost.
-inline void finish_floats(const DenseTile& t, float* sums, int64_t ld) {
-  if (t.out == DType::bf16) {
-    finish_floats(t, sums, ld, [](int64_t, int64_t j, char* c, F32 x, __mmask16 lanes) {
-      store_bf16(reinterpret_cast<uint16_t*>(c) + j, x, lanes);
-    });
-  } else {
-    finish_floats(t, sums, ld, [](int64_t, int64_t j, char* c, F32 x, __mmask16 lanes) {
-      _mm512_mask_storeu_ps(reinterpret_cast<float*>(c) + j, lanes, x);
-    });
+template <class Store>
+inline void finish_floats(const DenseTile& t, const Part& p, const float* sums, int64_t ld) {
+  const Act fn = t.epilogue.act.fn;
+  if (fn == Act::none) return finish_rows<Store, Act::none, true>(t, p, sums, ld);
+  if (fn == Act::relu) return finish_rows<Store, Act::relu, true>(t, p, sums, ld);
+  finish_activated<Store>(t, p, sums, ld);
+}
+
+// Sums of floats, laid out as for finish_sums; p is of up to 32 rows and columns.
+[[maybe_unused]] __attribute__((noinline)) void finish_floats(const DenseTile& t, const Part& p,
+                                                              const float* sums, int64_t ld) {
+  if (t.out == DType::bf16) return finish_floats<StoreBf16>(t, p, sums, ld);
+  finish_floats<StoreF32>(t, p, sums, ld);
+}
+
+// How whole rows of 32 columns of a block are finished, made for a block once and called between the tile
+// products of another tile. That is to be inlined: as functions, the same code cost a quarter of the speed of
+// all (Xeon, model 143).
+// `row` of a block, 32 columns of T from `col` on; null if not wanted.
+struct Rows {
+  char* const c;
+  const int64_t c_stride;
+  const int64_t* const offsets;
+  explicit Rows(const DenseTile& t)
+      : c(static_cast<char*>(t.c)), c_stride(t.c_stride), offsets(t.c_offsets) {}
+  char* at(int64_t row, int64_t col_bytes) const {
+    if (!offsets) return c + row * c_stride + col_bytes;
+    return offsets[row] < 0 ? nullptr : c + offsets[row] + col_bytes;
+  }
+};
+
+template <class T>
+struct FinishBytes {
+  Rows c;
+  const float* scale;
+  const int32_t* bias;
+  ByteScaling s;
+  bool bounded;
+  explicit FinishBytes(const DenseTile& t)
+      : c(t),
+        scale(t.epilogue.scale_n),
+        bias(t.epilogue.bias_i32),
+        bounded(set_limits<T>(t.epilogue, s) && scales_are_small(t.epilogue, 0, t.n)) {}
+
+  __attribute__((always_inline)) void operator()(int64_t row, int64_t col, int64_t rows,
+                                                 const std::byte* sums) {
+    for (int v = 0; v < 2; ++v) {
+      s.scale[v] = _mm512_loadu_ps(scale + col + v * kLanes);
+      s.bias[v] = bias ? _mm512_loadu_si512(bias + col + v * kLanes) : _mm512_setzero_si512();
+    }
+    const auto at = [&](int64_t i) { return c.at(row + i, col); };
+    auto* const from = reinterpret_cast<const int32_t*>(sums);
+    bounded ? finish_rows<T, true, 2>(at, rows, ~__mmask32{0}, from, 32, s)
+            : finish_rows<T, false, 2>(at, rows, ~__mmask32{0}, from, 32, s);
+  }
+};
+
+struct FinishWords {
+  Rows c;
+  const int32_t* bias;
+  explicit FinishWords(const DenseTile& t) : c(t), bias(t.epilogue.bias_i32) {}
+  __attribute__((always_inline)) void operator()(int64_t row, int64_t col, int64_t rows,
+                                                 const std::byte* from) {
+    const __m512i left = bias ? _mm512_loadu_si512(bias + col) : _mm512_setzero_si512(),
+                  right = bias ? _mm512_loadu_si512(bias + col + kLanes) : _mm512_setzero_si512();
+    for (int64_t i = 0; i < rows; ++i, from += 128) {
+      char* const to = c.at(row + i, col * 4);
+      if (!to) continue;
+      _mm512_storeu_si512(to, _mm512_add_epi32(_mm512_load_si512(from), left));
+      _mm512_storeu_si512(to + 64, _mm512_add_epi32(_mm512_load_si512(from + 64), right));
+    }
+  }
+};
+
+// Bias by column, residual and relu, if any.
+template <class Store>
+struct FinishFloats {
+  Rows c;
+  const float *bias, *residual;
+  const uint16_t* residual_bf16;
+  int64_t ldr;
+  F32 low;
+  explicit FinishFloats(const DenseTile& t)
+      : c(t),
+        bias(t.epilogue.bias_n),
+        residual(t.epilogue.residual),
+        residual_bf16(t.epilogue.residual_bf16),
+        ldr(t.epilogue.ldr),
+        low(t.epilogue.act.fn == Act::relu ? 0.0f : -std::numeric_limits<float>::infinity()) {}
+  static bool fits(const Epilogue& e) {
+    return !e.bias_m && (e.act.fn == Act::none || e.act.fn == Act::relu);
+  }
+
+  __attribute__((always_inline)) void operator()(int64_t row, int64_t col, int64_t rows,
+                                                 const std::byte* from) {
+    const F32 left = bias ? load(bias + col) : F32(0.0f),
+              right = bias ? load(bias + col + kLanes) : F32(0.0f);
+    auto* sums = reinterpret_cast<const float*>(from);
+    for (int64_t i = row; i < row + rows; ++i, sums += 32) {
+      char* const to = c.at(i, col * static_cast<int64_t>(sizeof(typename Store::Type)));
+      if (!to) continue;
+      F32 x = F32::load_aligned(sums) + left, y = F32::load_aligned(sums + kLanes) + right;
+      if (residual || residual_bf16) {
+        const int64_t at = (c.offsets ? c.offsets[i] / c.c_stride : i) * ldr + col;
+        x += residual_at(residual, residual_bf16, at, 0xffff);
+        y += residual_at(residual, residual_bf16, at + kLanes, 0xffff);
+      }
+      Store::store(to, 0, xsimd::max(low, x), 0xffff);  // keeps NaN, see clip
+      Store::store(to, kLanes, xsimd::max(low, y), 0xffff);
+    }
+  }
+};
+
+// Where a tile is: what it reads, and its place in the block.
+struct Place {
+  const std::byte *a, *b;
+  int64_t b_stride;  // bytes between steps of its panel
+  Part part;
+};
+// Cuts a block into tiles of up to mr x nr: fn(place), all panels of some rows before the next rows.
+template <class Fn>
+inline void each_tile(const DenseTile& t, int mr, int nr, int planes, Fn&& fn) {
+  const int64_t panel = t.lines * t.steps * planes * nr * 4;
+  const std::byte* a = t.a;
+  for (int64_t row = 0; row < t.m; row += mr, a += mr * t.a_stride) {
+    const std::byte* b = t.b;
+    const int64_t m = t.m - row < mr ? t.m - row : mr;
+    for (int64_t col = 0; col < t.n; col += nr, b += panel) {
+      const int64_t left = t.n - col, width = (left + kLanes - 1) / kLanes * kLanes;
+      fn(Place{a, b, (width < nr ? width : nr) * 4, {row, col, m, left < nr ? left : nr}});
+    }
   }
 }
 
