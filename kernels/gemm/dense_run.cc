@@ -83,7 +83,7 @@ struct DenseRun {
       // last rows, where it would lie behind A, are copied.
       const int64_t behind = plan.steps * kernel.values - plan.problem.k;
       const int64_t safe = m - (behind + args.lda - 1) / args.lda;
-      const int64_t whole = std::max<int64_t>(safe, 0) / kernel.row_block * kernel.row_block;
+      const int64_t whole = std::max<int64_t>(safe, 0) / kernel.mr * kernel.mr;  // no tile more than needed
       const int64_t end = b.m1 <= whole ? b.m1 : std::max(row, whole);
       if (end > row) dense_block(g, a + row * args.lda * a_size(), args.lda * a_size(), row, end, b.p0, b.p1);
       row = std::max(row, end);
