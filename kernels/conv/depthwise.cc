@@ -27,59 +27,102 @@ void to_f32(const ConvRun& run) {
                });
 }
 
+// Channels at a time: the lines that several output lines meet then stay in L1 (a quarter faster at 14x14x384
+// on a Xeon with AVX-512).
+constexpr int64_t kChannels = 128;
+int64_t channel_block(const ConvProblem& p) {
+  const int64_t blocks = (p.oc + kChannels - 1) / kChannels;
+  return static_cast<int64_t>(align_up(static_cast<size_t>((p.oc + blocks - 1) / blocks), 16));
+}
+
+struct Depthwise {
+  const ConvRun& run;
+  const ConvProblem& p;
+  const float* x;
+  int64_t ldx;
+  const float** rows;  // of a line, or of two
+  float* sums;         // integers: a line
+
+  // Lines [line, line + count), 1 or 2 of them, of channels [c0, c1).
+  void lines(int64_t line, int64_t count, int64_t c0, int64_t c1) const {
+    const ConvArgs& a = run.args;
+    DepthwiseRow d;
+    d.x = rows;
+    d.rows = p.kernel[0] * p.kernel[1];
+    d.row_step = p.stride[1];
+    d.lines = count;
+    for (int64_t i = 0; i < count; ++i) {
+      each_input_row(run.plan, line + i, [&](int64_t r, int64_t pixel) {
+        rows[i * d.row_step + r] = pixel < 0 ? nullptr : x + pixel * ldx + c0;
+      });
+    }
+    d.w = reinterpret_cast<const float*>(a.w) + c0;
+    d.w_stride = static_cast<int64_t>(align_up(static_cast<size_t>(p.oc * 4)) / 4);
+    d.ldx = ldx;
+    d.c = c1 - c0;
+    d.iw = p.in[2];
+    d.ow = p.out(2);
+    d.kw = p.kernel[2];
+    d.stride = p.stride[2];
+    d.dilation = p.dilation[2];
+    d.pad = p.pad_begin[2];
+    const int64_t first = line * d.ow;
+    const DepthwiseKernel& kernel = *run.plan.depthwise;
+    if (p.a == DType::f32) {
+      d.y = static_cast<float*>(a.y) + first * a.ldy + c0;
+      d.ldy = a.ldy;
+      d.epilogue = moved(a.epilogue, first, c0);
+      kernel.run(d);
+      return;
+    }
+    d.y = sums;
+    d.ldy = p.oc;
+    kernel.run(d);
+    const int64_t ldy = a.ldy * static_cast<int64_t>(size_of(p.c));
+    kernel.finish(sums, d.ow, p.oc, static_cast<std::byte*>(a.y) + first * ldy, ldy, p.c, a.epilogue);
+  }
+
+  void share(int64_t begin, int64_t end) const {
+    const bool f32 = p.a == DType::f32;
+    const int64_t block = f32 ? channel_block(p) : p.oc, height = p.out(1);
+    // Two lines of one image and depth meet rows that overlap.
+    const bool pairs = f32 && p.kernel[0] == 1 && p.dilation[1] == 1;
+    for (int64_t c = 0; c < p.oc; c += block) {
+      for (int64_t line = begin, count = 1; line < end; line += count) {
+        count = pairs && line + 1 < end && (line + 1) % height != 0 ? 2 : 1;
+        lines(line, count, c, std::min(p.oc, c + block));
+      }
+    }
+  }
+};
+
 }  // namespace
 
+size_t depthwise_rows_bytes(const ConvProblem& p) noexcept {
+  return align_up(static_cast<size_t>(p.kernel[0] * p.kernel[1] + p.stride[1]) * sizeof(void*));
+}
+
 void run_depthwise(const ConvRun& run) noexcept {
-  const ConvPlan& plan = run.plan;
-  const ConvProblem& p = plan.problem;
-  const ConvArgs& a = run.args;
+  const ConvProblem& p = run.plan.problem;
   const bool f32 = p.a == DType::f32;
   if (p.a == DType::u8) to_f32<uint8_t>(run);
   if (p.a == DType::i8) to_f32<int8_t>(run);
-  const float* x = f32 ? static_cast<const float*>(a.x) : reinterpret_cast<const float*>(run.image);
-  const int64_t kz = p.kernel[0], ky = p.kernel[1], lines = p.out(0) * p.out(1);
-  const int64_t ow = p.out(2), ldx = f32 ? a.ldx : p.ic;
+  const float* x = f32 ? static_cast<const float*>(run.args.x) : reinterpret_cast<const float*>(run.image);
   // Even parts, so that a thread meets the lines that it has made in the convolution before.
   constexpr int64_t kWorthAPart = 1 << 15;  // multiply-adds
   constexpr int64_t kMostParts = 4;         // for each thread
-  const int64_t all = p.n * lines, worth = all * ow * p.oc * p.taps() / kWorthAPart;
+  const int64_t all = p.n * p.out(0) * p.out(1), worth = all * p.out(2) * p.oc * p.taps() / kWorthAPart;
   const int64_t parts = std::clamp<int64_t>(worth / run.threads, worth > 1 ? 1 : 0, kMostParts) * run.threads;
   const int64_t pieces = std::clamp<int64_t>(parts, 1, std::max<int64_t>(all, 1));
-  parallel_for(run.threads, pieces, 1, [&](int64_t piece, int64_t end_piece) {
-    const int64_t begin = all * piece / pieces, end = all * end_piece / pieces;
-    auto** rows = reinterpret_cast<const float**>(run.scratch());
-    auto* sums =
-        reinterpret_cast<float*>(run.scratch() + align_up(static_cast<size_t>(kz * ky) * sizeof(void*)));
-    for (int64_t line = begin; line < end; ++line) {
-      each_input_row(plan, line,
-                     [&](int64_t i, int64_t pixel) { rows[i] = pixel < 0 ? nullptr : x + pixel * ldx; });
-      DepthwiseRow d;
-      d.x = rows;
-      d.rows = kz * ky;
-      d.w = reinterpret_cast<const float*>(a.w);
-      d.w_stride = static_cast<int64_t>(align_up(static_cast<size_t>(p.oc * 4)) / 4);
-      d.ldx = ldx;
-      d.c = p.oc;
-      d.iw = p.in[2];
-      d.ow = ow;
-      d.kw = p.kernel[2];
-      d.stride = p.stride[2];
-      d.dilation = p.dilation[2];
-      d.pad = p.pad_begin[2];
-      const int64_t c_size = static_cast<int64_t>(size_of(p.c)), out_row = line * ow;
-      std::byte* out = static_cast<std::byte*>(a.y) + out_row * a.ldy * c_size;
-      if (f32) {
-        d.y = reinterpret_cast<float*>(out);
-        d.ldy = a.ldy;
-        d.epilogue = moved(a.epilogue, out_row, 0);
-        plan.depthwise->run(d);
-      } else {
-        d.y = sums;
-        d.ldy = p.oc;
-        plan.depthwise->run(d);
-        plan.depthwise->finish(sums, ow, p.oc, out, a.ldy * c_size, p.c, a.epilogue);
-      }
-    }
+  parallel_for(run.threads, pieces, 1, [&](int64_t begin, int64_t end) {
+    std::byte* const scratch = run.scratch();
+    const Depthwise depthwise{run,
+                              p,
+                              x,
+                              f32 ? run.args.ldx : p.ic,
+                              reinterpret_cast<const float**>(scratch),
+                              reinterpret_cast<float*>(scratch + depthwise_rows_bytes(p))};
+    depthwise.share(all * begin / pieces, all * end / pieces);
   });
 }
 

@@ -1,10 +1,11 @@
 #pragma once
-// The depthwise contract: one row of output pixels, all channels, from the rows of input that it meets.
+// The depthwise contract: one row of output pixels, c channels, from the rows of input that it meets.
 //
 //   y[ox][c] = sum over rows r that are not null, kx in 0..kw with the column inside [0, iw):
 //              x[r][ox*stride - pad + kx*dilation][c] * w[r*kw + kx][c]
 //
 // then bias, residual and activation as in epilogue.h. Nothing outside the c channels of a pixel is touched.
+// Or two rows of output: the second meets x[row_step..) and lies ow pixels after the first.
 #include <cstdint>
 
 #include "kernels/gemm/epilogue.h"
@@ -14,9 +15,10 @@ namespace skyline::kernels {
 
 struct DepthwiseRow {
   const float* const* x =
-      nullptr;               // `rows` pointers to column 0 of an input row, null for rows in the padding
-  int64_t rows = 0;          // kernel rows (times kernel depth)
-  const float* w = nullptr;  // [rows * kw][w_stride], w_stride a multiple of 16 of at least c
+      nullptr;  // `rows` pointers to column 0 of an input row, null for rows in the padding
+  int64_t lines = 1, row_step = 0;  // of two lines: row_step pointers more
+  int64_t rows = 0;                 // kernel rows (times kernel depth)
+  const float* w = nullptr;         // [rows * kw][w_stride], w_stride a multiple of 16 of at least c
   int64_t w_stride = 0;
   float* y = nullptr;
   int64_t ldx = 0, ldy = 0;  // floats between pixels

@@ -137,43 +137,112 @@ void window_tile(const DepthwiseRow& d, int64_t ox, int64_t c, int n, const Clam
   }
 }
 
-using WindowTile = void (*)(const DepthwiseRow&, int64_t ox, int64_t c, int n, const Clamp&);
-template <int Window, int Stride>
-struct WindowTiles {
-  static constexpr int kMost = kWindowTile<Window, Stride>;
-  WindowTile inner[kMost], edge[kMost], tail[kMost];
-  template <int T = kMost>
-  constexpr void fill() {
-    inner[T - 1] = window_tile<T, Window, Stride, false, false>;
-    edge[T - 1] = window_tile<T, Window, Stride, true, false>;
-    tail[T - 1] = window_tile<T, Window, Stride, true, true>;
-    if constexpr (T > 1) fill<T - 1>();
+#if defined(SKYLINE_ARCH_avx512) || defined(SKYLINE_ARCH_neon)
+// The same for two lines and a window of 3: a value of x is loaded once for both.
+constexpr int kPairTile = 7;
+template <int T, bool Edge, bool Tail>
+void pair_tile(const DepthwiseRow& d, int64_t ox, int64_t c, int n, const Clamp& clamp) {
+  const auto get = [n](const float* p) { return Tail ? load_first(p, n) : load(p); };
+  const Epilogue& e = d.epilogue;
+  const int64_t first = ox - d.pad;
+  F32 acc[2][T], w[3][3];
+  acc[0][0] = e.bias_n ? get(e.bias_n + c) : F32(0.0f);
+#pragma GCC unroll 16
+  for (int t = 0; t < T; ++t) acc[0][t] = acc[1][t] = acc[0][0];
+#pragma GCC unroll 3
+  for (int r = 0; r < 3; ++r) {
+#pragma GCC unroll 3
+    for (int k = 0; k < 3; ++k) w[r][k] = load(d.w + (r * 3 + k) * d.w_stride + c);
   }
+#pragma GCC unroll 4
+  for (int r = 0; r < 4; ++r) {
+    if (!d.x[r]) continue;
+    const float* x = d.x[r] + first * d.ldx + c;
+#pragma GCC unroll 16
+    for (int col = 0; col < T + 2; ++col, x += d.ldx) {
+      const bool inside = !Edge || static_cast<uint64_t>(first + col) < static_cast<uint64_t>(d.iw);
+      const F32 vx = get(inside ? x : kZeros);
+#pragma GCC unroll 3
+      for (int k = 0; k < 3; ++k) {
+        const int t = col - k;
+        if (t < 0 || t >= T) continue;
+        if (r < 3) acc[0][t] = mul_add(vx, w[r][k], acc[0][t]);
+        if (r > 0) acc[1][t] = mul_add(vx, w[r - 1][k], acc[1][t]);
+      }
+    }
+  }
+#pragma GCC unroll 2
+  for (int line = 0; line < 2; ++line) {
+    float* y = d.y + (line * d.ow + ox) * d.ldy + c;
+    const float* residual = e.residual ? e.residual + (line * d.ow + ox) * e.ldr + c : nullptr;
+#pragma GCC unroll 16
+    for (int t = 0; t < T; ++t) {
+      if (residual) acc[line][t] += get(residual + t * e.ldr);
+      const F32 out = clip(acc[line][t], clamp.lo, clamp.hi);
+      if constexpr (Tail) {
+        store_first(y + t * d.ldy, out, n);
+      } else {
+        store(y + t * d.ldy, out);
+      }
+    }
+  }
+}
+#endif
+
+using WindowTile = void (*)(const DepthwiseRow&, int64_t ox, int64_t c, int n, const Clamp&);
+// The functions for tiles of up to Most pixels.
+template <int Most>
+struct WindowTiles {
+  static constexpr int kMost = Most;
+  WindowTile inner[Most], edge[Most], tail[Most];
 };
+template <int Window, int Stride, int T, int Most>
+constexpr void fill(WindowTiles<Most>& tiles) {
+  tiles.inner[T - 1] = window_tile<T, Window, Stride, false, false>;
+  tiles.edge[T - 1] = window_tile<T, Window, Stride, true, false>;
+  tiles.tail[T - 1] = window_tile<T, Window, Stride, true, true>;
+  if constexpr (T > 1) fill<Window, Stride, T - 1>(tiles);
+}
 template <int Window, int Stride>
-constexpr WindowTiles<Window, Stride> make_tiles() {
-  WindowTiles<Window, Stride> tiles{};
-  tiles.template fill<>();
+constexpr auto make_tiles() {
+  constexpr int kMost = kWindowTile<Window, Stride>;
+  WindowTiles<kMost> tiles{};
+  fill<Window, Stride, kMost>(tiles);
   return tiles;
 }
 template <int Window, int Stride>
-constexpr WindowTiles<Window, Stride> kTiles = make_tiles<Window, Stride>();
+constexpr auto kTiles = make_tiles<Window, Stride>();
 
-template <int Window, int Stride>
-void run_window(const DepthwiseRow& d, const Clamp& clamp) {
-  constexpr int kMost = kWindowTile<Window, Stride>;
-  const int64_t tiles = (d.ow + kMost - 1) / kMost;
+template <int Most>
+void run_window(const DepthwiseRow& d, const Clamp& clamp, const WindowTiles<Most>& table, int64_t window) {
+  const int64_t tiles = (d.ow + Most - 1) / Most;
   for (int64_t i = 0, ox = 0; i < tiles; ++i) {
     const int64_t next = d.ow * (i + 1) / tiles, t = next - ox - 1;
-    const int64_t first = ox * Stride - d.pad, last = (next - 1) * Stride - d.pad + Window;
+    const int64_t first = ox * d.stride - d.pad, last = (next - 1) * d.stride - d.pad + window;
     const bool inside = first >= 0 && last <= d.iw;
-    const WindowTile whole = inside ? kTiles<Window, Stride>.inner[t] : kTiles<Window, Stride>.edge[t];
+    const WindowTile whole = inside ? table.inner[t] : table.edge[t];
     int64_t c = 0;
     for (; c + kLanes <= d.c; c += kLanes) whole(d, ox, c, kLanes, clamp);
-    if (c < d.c) kTiles<Window, Stride>.tail[t](d, ox, c, static_cast<int>(d.c - c), clamp);
+    if (c < d.c) table.tail[t](d, ox, c, static_cast<int>(d.c - c), clamp);
     ox = next;
   }
 }
+
+#if defined(SKYLINE_ARCH_avx512) || defined(SKYLINE_ARCH_neon)
+template <int T>
+constexpr void fill_pairs(WindowTiles<kPairTile>& tiles) {
+  tiles.inner[T - 1] = pair_tile<T, false, false>;
+  tiles.edge[T - 1] = pair_tile<T, true, false>;
+  tiles.tail[T - 1] = pair_tile<T, true, true>;
+  if constexpr (T > 1) fill_pairs<T - 1>(tiles);
+}
+constexpr auto make_pairs() {
+  WindowTiles<kPairTile> tiles{};
+  fill_pairs<kPairTile>(tiles);
+  return tiles;
+}
+constexpr auto kPairs = make_pairs();
+#endif
 
 void run_any(const DepthwiseRow& d, const Clamp& clamp) {
   const int64_t reach = (d.kw - 1) * d.dilation;
@@ -198,18 +267,35 @@ void run_any(const DepthwiseRow& d, const Clamp& clamp) {
   }
 }
 
+void run_line(const DepthwiseRow& d, const Clamp& clamp) {
+  if (d.dilation == 1 && d.kw == 3 && d.stride == 1) {
+    run_window(d, clamp, kTiles<3, 1>, 3);
+  } else if (d.dilation == 1 && d.kw == 5 && d.stride <= 2) {
+    d.stride == 1 ? run_window(d, clamp, kTiles<5, 1>, 5) : run_window(d, clamp, kTiles<5, 2>, 5);
+  } else {
+    run_any(d, clamp);
+  }
+}
+
 void run(const DepthwiseRow& d) noexcept {
   Clamp clamp{F32(-__builtin_inff()), F32(__builtin_inff())};
   if (d.epilogue.act.fn == Act::relu) clamp.lo = F32(0.0f);
   if (d.epilogue.act.fn == Act::clip) clamp = {F32(d.epilogue.act.a), F32(d.epilogue.act.b)};
-  if (d.dilation == 1 && d.kw == 3 && d.stride == 1) {
-    run_window<3, 1>(d, clamp);
-  } else if (d.dilation == 1 && d.kw == 5 && d.stride <= 2) {
-    d.stride == 1 ? run_window<5, 1>(d, clamp) : run_window<5, 2>(d, clamp);
-  } else {
-    run_any(d, clamp);
+  bool paired = false;
+#if defined(SKYLINE_ARCH_avx512) || defined(SKYLINE_ARCH_neon)
+  paired = d.lines == 2 && d.rows == 3 && d.kw == 3 && d.stride == 1 && d.row_step == 1 && d.dilation == 1;
+  if (paired) run_window(d, clamp, kPairs, 3);
+#endif
+  if (!paired) {
+    DepthwiseRow line = d;
+    for (int64_t i = 0; i < d.lines; ++i) {
+      run_line(line, clamp);
+      line.x += d.row_step;
+      line.y += d.ow * d.ldy;
+      if (line.epilogue.residual) line.epilogue.residual += d.ow * d.epilogue.ldr;
+    }
   }
-  if (d.epilogue.act.fn > Act::clip) activate_rows(d.epilogue.act, d.y, d.ldy, d.ow, d.c);
+  if (d.epilogue.act.fn > Act::clip) activate_rows(d.epilogue.act, d.y, d.ldy, d.lines * d.ow, d.c);
 }
 
 void finish(const float* sums, int64_t m, int64_t n, void* c, int64_t c_stride, DType out,

@@ -41,8 +41,7 @@ ConvScratch conv_scratch(const ConvPlan& plan) noexcept {
   if (plan.algorithm->method == ConvMethod::depthwise_bytes) {
     s.image = depthwise_bytes_tables(p);
   } else if (plan.algorithm->method == ConvMethod::depthwise) {
-    const auto rows = to_size(p.kernel[0] * p.kernel[1]);
-    s.per_thread = align_up(rows * sizeof(void*));
+    s.per_thread = depthwise_rows_bytes(p);
     if (!f32) {
       s.image = align_up(to_size(pixels * p.ic * 4));
       s.per_thread += align_up(to_size(p.out(2) * p.oc * 4));

@@ -40,6 +40,7 @@ void each_input_row(const ConvPlan& plan, int64_t line, Row&& row) noexcept {
 }
 
 void run_depthwise(const ConvRun& run) noexcept;
+size_t depthwise_rows_bytes(const ConvProblem& p) noexcept;  // scratch for pointers, per thread
 void run_depthwise_bytes(const ConvRun& run) noexcept;
 size_t depthwise_bytes_packed(const ConvProblem& p) noexcept;
 size_t depthwise_bytes_tables(const ConvProblem& p) noexcept;
