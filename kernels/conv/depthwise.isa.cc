@@ -86,7 +86,7 @@ inline void pixels(const DepthwiseRow& d, int64_t ox, int64_t k0, int64_t k1, co
 // The windows that the compiler knows: a row of w stays in registers, and a value of x is loaded once for all
 // taps that meet it. T pixels by one vector of n channels; Edge: some columns may be outside the row.
 // Longer tiles read more streams than the prefetchers follow: of 4, 7 and 14 pixels on a Xeon (model 143), 7
-// was best for a window of 3, 14 for one of 5. At stride 2 a window of 3 shares too little to gain.
+// was best for a window of 3, 14 for one of 5.
 #if defined(SKYLINE_ARCH_avx512) || defined(SKYLINE_ARCH_neon)
 template <int Window, int Stride>
 constexpr int kWindowTile = Window == 5 && Stride == 1 ? 14 : 7;
@@ -270,6 +270,8 @@ void run_any(const DepthwiseRow& d, const Clamp& clamp) {
 void run_line(const DepthwiseRow& d, const Clamp& clamp) {
   if (d.dilation == 1 && d.kw == 3 && d.stride == 1) {
     run_window(d, clamp, kTiles<3, 1>, 3);
+  } else if (d.dilation == 1 && d.kw == 3 && d.stride == 2) {
+    run_window(d, clamp, kTiles<3, 2>, 3);
   } else if (d.dilation == 1 && d.kw == 5 && d.stride <= 2) {
     d.stride == 1 ? run_window(d, clamp, kTiles<5, 1>, 5) : run_window(d, clamp, kTiles<5, 2>, 5);
   } else {
