@@ -94,8 +94,8 @@ inline int64_t panel_group(const GemmKernel& kernel, int64_t steps) {
 }
 
 // What the tiles of a block should fetch ahead: their share of what the block is asked to, or of the panels
-// of the next group, or of the next steps of the first group; a single tile, that is one bound by memory,
-// what it will read itself.
+// of the next group, or of the next steps of the first group, or of the next block; a single tile, that is
+// one bound by memory, what it will read itself.
 inline void fetch_ahead(const Product& g, const Block& block, int64_t group, int64_t p, int64_t i,
                         int64_t tiles, GemmTile& t) {
   constexpr int64_t kAhead = 16384;  // bytes
@@ -117,10 +117,15 @@ inline void fetch_ahead(const Product& g, const Block& block, int64_t group, int
   if (g.direct) return;
   int64_t next = p + g.group, first_step = g.first_step, steps = here;
   if (next >= block.p1) {
-    if (!g.more) return;
     next = block.p0 + p - group;
-    first_step += g.steps;
-    steps = std::min(g.steps, g.shape.steps - first_step);
+    if (g.more) {
+      first_step += g.steps;
+    } else {  // the block after this one is likely to be this thread's
+      next += block.p1 - block.p0;
+      first_step = 0;
+      if (next >= g.shape.panels()) return;
+    }
+    steps = std::min(here, g.shape.steps - first_step);
   }
   const int64_t bytes = g.shape.stride(next) * steps, first = bytes * i / tiles;
   t.fetch = g.b + g.shape.offset(next) + first_step * g.shape.stride(next) + first;
