@@ -103,10 +103,6 @@ void dense_block(const DenseProduct& g, const std::byte* a, int64_t a_stride, in
                  int64_t p0, int64_t p1) noexcept {
   const DenseKernel& kernel = *g.kernel;
   const auto out_size = static_cast<int64_t>(size_of(g.out));
-  // Panels that share L2 with a block of A; a tile's rows stay in L1 while they pass.
-  const int64_t panel = std::max<int64_t>(1, g.shape.steps * kernel.nr * 4);
-  const int64_t group = std::max<int64_t>(1, l2_bytes() / 2 / panel);
-  if (kernel.enter) kernel.enter();
   DenseTile t;
   t.steps = g.shape.steps / kernel.planes;
   t.k = g.k;
@@ -115,15 +111,37 @@ void dense_block(const DenseProduct& g, const std::byte* a, int64_t a_stride, in
   t.a_stride = a_stride;
   t.c_stride = g.c_stride;
   t.out = g.out;
-  t.m = m1 - m0;
-  t.a = a;
-  for (int64_t q0 = p0; q0 < p1; q0 += group) {
-    const int64_t q1 = std::min(p1, q0 + group), col = q0 * g.shape.nr;
-    t.n = std::min(q1 * g.shape.nr, g.shape.n) - col;
-    t.b = g.b + g.shape.offset(q0);
-    t.epilogue = moved(g.epilogue, m0, col);
-    t.c = g.c + m0 * g.c_stride + col * out_size;
+  const auto run = [&](int64_t row, int64_t rows, int64_t q, int64_t panels) {
+    const int64_t col = q * g.shape.nr;
+    t.m = rows;
+    t.n = std::min((q + panels) * g.shape.nr, g.shape.n) - col;
+    t.a = a + (row - m0) * a_stride;
+    t.b = g.b + g.shape.offset(q);
+    t.epilogue = moved(g.epilogue, row, col);
+    t.c = g.c + row * g.c_stride + col * out_size;
     kernel.run(t);
+  };
+  const int64_t part = kernel.part_steps(t.steps);
+  if (kernel.enter) kernel.enter();
+  if (part >= t.steps || !g.partial || !g.finite) {
+    // Panels that share L2 with a block of A; a tile's rows stay in L1 while they pass.
+    const int64_t panel = std::max<int64_t>(1, g.shape.steps * kernel.nr * 4);
+    const int64_t group = std::max<int64_t>(1, l2_bytes() / 2 / panel);
+    for (int64_t q = p0; q < p1; q += group) run(m0, m1 - m0, q, std::min(group, p1 - q));
+  } else {
+    // A part of some panels and of some rows, and their sums, share L2.
+    const int64_t panels = std::min<int64_t>(16, p1 - p0), rows = kPartialTiles / panels * kernel.mr;
+    t.partial = g.partial;
+    for (int64_t q = p0; q < p1; q += panels) {
+      for (int64_t row = m0; row < m1; row += rows) {
+        for (t.first = 0; t.first < t.steps; t.first += part) {
+          t.count = std::min(part, t.steps - t.first);
+          t.add = t.first > 0;
+          t.more = t.first + t.count < t.steps;
+          run(row, std::min(rows, m1 - row), q, std::min(panels, p1 - q));
+        }
+      }
+    }
   }
   if (kernel.leave) kernel.leave();
 }

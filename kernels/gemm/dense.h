@@ -40,6 +40,12 @@ struct DenseTile {
   const std::byte* b = nullptr;        // panels side by side
   int64_t steps = 0;                   // of a line; a multiple of step_block
   int64_t k = 0;                       // floats: values of a line that count
+  // A part of the sums, by kernels that cut K (lines is 1): steps [first, first + count), a multiple of
+  // step_block; count 0 is all. Sums of parts before (add), and after (more) where no C is made yet, wait in
+  // `partial`: mr x nr words for each tile, in the order in which the kernel takes them.
+  int64_t first = 0, count = 0;
+  bool add = false, more = false;
+  std::byte* partial = nullptr;
   bool finite = true;                  // floats: false if A or B may hold an infinity or NaN
   void* c = nullptr;
   int64_t c_stride = 0;  // bytes
@@ -69,11 +75,17 @@ struct DenseKernel : KernelInfo {
   void (*leave)() noexcept = nullptr;
   // Floats. split: see there; returns whether all is finite. pack: one panel of n columns, like dense_pack.
   int planes = 1, values = 4;  // values of K in a step
+  int64_t cut = 0;             // steps in a part of K that rows of a tile stay in L1 for; 0: never cuts
   bool (*split)(const DenseSplit&) noexcept = nullptr;
   bool (*pack)(const BSource& src, const struct DenseRuns& runs, int64_t n, int64_t b_stride,
                std::byte* to) noexcept = nullptr;
 
   bool floats() const { return values == 2; }
+  // Even parts of a line.
+  int64_t part_steps(int64_t steps) const {
+    const int64_t parts = cut ? std::max<int64_t>(1, (steps + cut - 1) / cut) : 1;
+    return (steps / step_block + parts - 1) / parts * step_block;
+  }
   int64_t element() const { return 4 / values; }  // bytes of a value in a plane
   // Rows of A in bytes, and B's panels, for sums of k values.
   int64_t steps(int64_t k) const {
@@ -132,9 +144,13 @@ inline int64_t dense_stride(int64_t steps) {
 }
 // Rows copied at a time, a multiple of kernel.mr: about 256 KB, an eighth of the L2 of the Xeon (model 143)
 // that this was tuned on, beside panels of B.
-inline int64_t dense_chunk(const DenseKernel& kernel, int64_t steps) {
-  return std::max<int64_t>(1, (256 << 10) / (dense_stride(steps) * kernel.planes) / kernel.mr) * kernel.mr;
+inline int64_t dense_chunk(const DenseKernel& kernel, int64_t steps, int64_t least = 1) {
+  const int64_t rows = (256 << 10) / (dense_stride(steps) * kernel.planes);
+  return std::max<int64_t>(1, std::max(rows, least) / kernel.mr) * kernel.mr;
 }
+
+// Tiles whose sums wait while K is cut: a quarter of the L2 of that Xeon.
+inline constexpr int64_t kPartialTiles = 128;
 
 // A product as the loops see it.
 struct DenseProduct {
@@ -148,6 +164,7 @@ struct DenseProduct {
   // Floats: see DenseTile. finite is what is known of B.
   int64_t a_plane = 0, k = 0;
   bool finite = true;
+  std::byte* partial = nullptr;  // room for kPartialTiles, or for all if they are fewer; null: K is not cut
 };
 
 // Makes the bias take off what the zero point of A (its type, as stored) adds to sums of k values. room: of

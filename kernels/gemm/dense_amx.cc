@@ -56,7 +56,10 @@ constexpr DenseKernel row(std::string_view name, DType in, void (*run)(const Den
           kTile,
           16,
           enter_tiles,
-          leave_tiles};
+          leave_tiles,
+          1,
+          4,
+          kCut};
 }
 
 }  // namespace

@@ -61,6 +61,7 @@ constexpr DenseKernel row(std::string_view name, int rate) {
           leave_tiles,
           kPlanes,
           2,
+          kCut / kPlanes / kTile * kTile,
           split<kPlanes>,
           pack<kPlanes>};
 }

@@ -9,14 +9,22 @@
 namespace skyline::kernels {
 namespace {
 
+// Rows copied at a time at least: each time all of B passes.
+constexpr int64_t kRows = 256;
+
 struct Room {
-  size_t b, bias, a;  // bytes
-  size_t all() const { return b + bias + a; }
+  size_t b, bias, a, partial;  // bytes
+  size_t all() const { return b + bias + a + partial; }
 };
 Room room(const GemmPlan& plan) {
   const GemmProblem& p = plan.problem;
+  const DenseKernel& kernel = *plan.dense;
+  const int64_t rows = p.m * std::max<int64_t>(p.batch, 1),
+                tiles = (rows + kernel.mr - 1) / kernel.mr * plan.panels;
+  const bool cut = kernel.part_steps(plan.steps) < plan.steps;
   return {p.const_b ? 0 : align_up(plan.packed_b_bytes), align_up(static_cast<size_t>(p.n) * 4),
-          static_cast<size_t>(plan.a_scratch)};
+          static_cast<size_t>(plan.a_scratch),
+          cut ? static_cast<size_t>(std::min(tiles, kPartialTiles) * kernel.mr * kernel.nr * 4) : 0};
 }
 
 struct DenseRun {
@@ -75,8 +83,10 @@ struct DenseRun {
     return g;
   }
 
-  void block(const DenseProduct& g, const std::byte* a, const Block& b, std::byte* scratch) const {
+  // scratch: for rows of A, then for partial sums.
+  void block(DenseProduct g, const std::byte* a, const Block& b, std::byte* scratch) const {
     const DenseKernel& kernel = *plan.dense;
+    g.partial = scratch + plan.a_scratch;
     int64_t row = b.m0;
     if (as_stored) {
       // The kernel reads whole blocks of rows and of steps. What lies behind K there meets zeros in B; the
@@ -89,7 +99,7 @@ struct DenseRun {
       row = std::max(row, end);
     }
     const GemmProblem& p = plan.problem;
-    const int64_t chunk = dense_chunk(kernel, plan.steps);
+    const int64_t chunk = dense_chunk(kernel, plan.steps, kRows);
     const int64_t m_stride = p.trans_a ? 1 : args.lda, k_stride = p.trans_a ? args.lda : 1;
     DenseProduct mine = g;
     mine.a_plane = plane();
@@ -117,7 +127,8 @@ void dense_plan(GemmPlan& plan) {
   plan.panels = kernel.shape(p.n, p.k).panels();
   plan.packed_b_bytes = kernel.packed_bytes(p.n, p.k);
   const int64_t blocks = (p.m * (p.batch > 1 ? p.batch : 1) + kernel.mr - 1) / kernel.mr;
-  const int64_t rows = std::min(dense_chunk(kernel, plan.steps), std::max<int64_t>(blocks, 1) * kernel.mr);
+  const int64_t rows =
+      std::min(dense_chunk(kernel, plan.steps, kRows), std::max<int64_t>(blocks, 1) * kernel.mr);
   plan.a_scratch =
       static_cast<int64_t>(align_up(static_cast<size_t>(rows * dense_stride(plan.steps) * kernel.planes)));
 }

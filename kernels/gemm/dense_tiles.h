@@ -8,6 +8,8 @@ namespace skyline::kernels {
 namespace {
 
 constexpr int kTile = 16, kSide = 2 * kTile;
+// Steps of 4 bytes: 32 rows of a part of K take 40 KB of the 48 KB of L1.
+constexpr int64_t kCut = 320;
 
 struct alignas(64) TileConfig {
   uint8_t palette = 1, start_row = 0, reserved[14] = {};
@@ -46,23 +48,40 @@ inline void load_b(const std::byte* b, int64_t stride) {
 
 constexpr int64_t kSumsRow = kSide * 4;  // bytes
 
-// kLeave: before a register of sums is used, what it holds goes to `sums` and it starts from zero. So the
-// sums of one tile leave while the products of the next begin.
+// kLeave: before a register of sums is used, what it holds goes to `to`, and it starts from what is at `from`
+// or from zero. So the sums of one tile leave while the products of the next begin.
 template <class Dot, int kDown, int kAcross, bool kLeave>
-inline void multiply(std::byte* sums) {
+inline void multiply(std::byte* to, const std::byte* from) {
+  constexpr int64_t kLower = kTile * kSumsRow;
   if constexpr (kLeave) {
     static_assert(kDown == 2 && kAcross == 2);
-    _tile_stored(0, sums, kSumsRow);
-    _tile_zero(0);
+    _tile_stored(0, to, kSumsRow);
+    if (from) {
+      _tile_loadd(0, from, kSumsRow);
+    } else {
+      _tile_zero(0);
+    }
     Dot::upper_left();
-    _tile_stored(1, sums + 64, kSumsRow);
-    _tile_zero(1);
+    _tile_stored(1, to + 64, kSumsRow);
+    if (from) {
+      _tile_loadd(1, from + 64, kSumsRow);
+    } else {
+      _tile_zero(1);
+    }
     Dot::upper_right();
-    _tile_stored(2, sums + kTile * kSumsRow, kSumsRow);
-    _tile_zero(2);
+    _tile_stored(2, to + kLower, kSumsRow);
+    if (from) {
+      _tile_loadd(2, from + kLower, kSumsRow);
+    } else {
+      _tile_zero(2);
+    }
     Dot::lower_left();
-    _tile_stored(3, sums + kTile * kSumsRow + 64, kSumsRow);
-    _tile_zero(3);
+    _tile_stored(3, to + kLower + 64, kSumsRow);
+    if (from) {
+      _tile_loadd(3, from + kLower + 64, kSumsRow);
+    } else {
+      _tile_zero(3);
+    }
     Dot::lower_right();
   } else {
     Dot::upper_left();
@@ -77,29 +96,35 @@ inline void store_sums(std::byte* sums) {
   _tile_stored(2, sums + kTile * kSumsRow, kSumsRow);
   _tile_stored(3, sums + kTile * kSumsRow + 64, kSumsRow);
 }
+inline void load_sums(const std::byte* sums) {
+  _tile_loadd(0, sums, kSumsRow);
+  _tile_loadd(1, sums + 64, kSumsRow);
+  _tile_loadd(2, sums + kTile * kSumsRow, kSumsRow);
+  _tile_loadd(3, sums + kTile * kSumsRow + 64, kSumsRow);
+}
 
 // Adds the products of 16 steps: with one plane of each factor one product, with two 3, with three 6. Of two
 // neighbours in this order one operand stays: 7 loads for 6 products.
 template <class Dot, int kDown, int kAcross, bool kLeave>
 inline void block(const DenseTile& t, const std::byte* a, const std::byte* b, int64_t stride,
-                  std::byte* sums) {
+                  std::byte* to = nullptr, const std::byte* from = nullptr) {
   constexpr int kPlanes = Dot::kPlanes;
   const int64_t b_plane = kTile * stride;
   load_a<kDown>(a, t.a_stride);
   load_b<kAcross>(b + (kPlanes - 1) * b_plane, stride);
-  multiply<Dot, kDown, kAcross, kLeave>(sums);  // first, last
+  multiply<Dot, kDown, kAcross, kLeave>(to, from);  // first, last
   if constexpr (kPlanes == 1) return;
   load_b<kAcross>(b + (kPlanes - 2) * b_plane, stride);
-  multiply<Dot, kDown, kAcross, false>(sums);  // first, last but one
+  multiply<Dot, kDown, kAcross, false>(to, from);  // first, last but one
   load_a<kDown>(a + t.a_plane, t.a_stride);
-  multiply<Dot, kDown, kAcross, false>(sums);  // second, last but one
+  multiply<Dot, kDown, kAcross, false>(to, from);  // second, last but one
   if constexpr (kPlanes == 2) return;
   load_b<kAcross>(b, stride);
-  multiply<Dot, kDown, kAcross, false>(sums);  // second, first
+  multiply<Dot, kDown, kAcross, false>(to, from);  // second, first
   load_a<kDown>(a, t.a_stride);
-  multiply<Dot, kDown, kAcross, false>(sums);  // first, first
+  multiply<Dot, kDown, kAcross, false>(to, from);  // first, first
   load_a<kDown>(a + 2 * t.a_plane, t.a_stride);
-  multiply<Dot, kDown, kAcross, false>(sums);  // third, first
+  multiply<Dot, kDown, kAcross, false>(to, from);  // third, first
 }
 
 // A run of tiles. The sums of each leave the registers, and become C, while the next is computed: tile
@@ -114,8 +139,10 @@ struct TileRun {
   Finish whole;
   Part last{0, 0, 0, 0};                 // whose sums are in the registers, and then in `sums`
   const std::byte* next_rows = nullptr;  // what of `sums` is not finished
+  std::byte* to = nullptr;               // where they go
+  std::byte* partial = t.partial;        // of the next tile
   bool any = false;
-  const int64_t blocks = t.steps / kTile, all = t.lines * blocks;
+  const int64_t blocks = t.steps / kTile, all = t.count ? t.count / kTile : t.lines * blocks;
 
   __attribute__((always_inline)) void finish(int64_t rows) {
     if (last.m <= 0) return;
@@ -136,14 +163,19 @@ struct TileRun {
     // In even pieces over the blocks that are left.
     const int64_t even = all > 1 ? (kSide + all - 2) / (all - 1) : kSide;
     const int64_t rows = even < Dot::kRows ? Dot::kRows : even + even % 2;
-    const std::byte *a = p.a, *b = p.b;
+    const std::byte *a = p.a + t.first * 4, *b = p.b + t.first * Dot::kPlanes * p.b_stride;
+    const std::byte* const from = t.add ? partial : nullptr;
     next_rows = sums;
     if (any && kDown == 2 && kAcross == 2 && all > 0) {
-      if constexpr (kDown == 2 && kAcross == 2) block<Dot, 2, 2, true>(t, a, b, p.b_stride, sums);
+      if constexpr (kDown == 2 && kAcross == 2) block<Dot, 2, 2, true>(t, a, b, p.b_stride, to, from);
     } else {
-      if (any) store_sums(sums);
-      zero_sums<kDown, kAcross>();
-      if (all > 0) block<Dot, kDown, kAcross, false>(t, a, b, p.b_stride, sums);
+      if (any) store_sums(to);
+      if (from) {
+        load_sums(from);
+      } else {
+        zero_sums<kDown, kAcross>();
+      }
+      if (all > 0) block<Dot, kDown, kAcross, false>(t, a, b, p.b_stride);
     }
     for (int64_t i = 1, line = 0, s = 1; i < all; ++i, ++s) {
       a += 64;
@@ -152,11 +184,17 @@ struct TileRun {
         a = p.a + ++line * t.line_stride;
       }
       b += next;
-      block<Dot, kDown, kAcross, false>(t, a, b, p.b_stride, sums);
+      block<Dot, kDown, kAcross, false>(t, a, b, p.b_stride);
       finish(rows);
     }
     finish(kSide);
     last = p.part;
+    to = sums;
+    if (t.more) {
+      last.m = 0;
+      to = partial;
+    }
+    if (partial) partial += kSide * kSumsRow;
     any = true;
   }
 
@@ -169,7 +207,7 @@ struct TileRun {
   }
   void end() {
     if (!any) return;
-    store_sums(sums);
+    store_sums(to);
     next_rows = sums;
     finish(kSide);
   }

@@ -153,6 +153,7 @@ TEST_CASE("dense products: batches, with one B and with many; large shapes on se
       check(*kernel, {9, 20, 64}, {.a = kernel->in, .a_zero = 4, .batch = 2}, threads);
       check(*kernel, {700, 130, 512}, {.a = kernel->in, .c = DType::u8, .a_zero = 7}, threads);
       check(*kernel, {300, 40, 2048}, {.a = kernel->in}, threads);
+      check(*kernel, {45, 600, 2600}, {.a = kernel->in, .c = DType::u8, .extra = 3}, threads);
     }
   }
 }
