@@ -37,7 +37,9 @@ struct ConvProblem {
   bool planar = false;               // x is channels-first (y is not); direct method only
   bool centered_b = false;           // of the weights, as in GemmProblem
   DType a = DType::f32, b = DType::f32, c = DType::f32;
-  Precision precision = Precision::f32;  // as in GemmProblem
+  // As in GemmProblem; depthwise and grouped ones stay f32, and others where that is faster. a and c may be
+  // bf16 where a dense kernel takes the problem (see refusal of "patches").
+  Precision precision = Precision::f32;
 
   int64_t out(int axis) const noexcept;  // may be <= 0: then there is no output
   int64_t taps() const noexcept { return kernel[0] * kernel[1] * kernel[2]; }
@@ -60,8 +62,8 @@ enum class ConvMethod : uint8_t {
   depthwise_bytes,  // the same of 8-bit integers, four taps at a time
   depthwise,        // one input and one output channel per group
   winograd,         // 3x3 by a quarter or half of the products; worth it for many channels
-  lines,            // 8-bit integers, stride 1: tiles read the padded image in place
-  patches,          // 8-bit integers: patches are copied side by side, rows of a product on a dense kernel
+  lines,            // dense kernels: tiles read a copy of the padded image
+  patches,          // dense kernels: patches are copied side by side, rows of a product
   direct,           // lines of input, copied where there is padding: tiles need one address
   gather,           // few input channels: whole lines of the kernel are read in place, or copied at the edges
   indirect,         // the micro-kernel reads pixels in place, through pointers
@@ -72,7 +74,7 @@ struct ConvAlgorithm {
   // Why it cannot take the problem; empty if it can.
   std::string_view (*refusal)(const ConvProblem&, IsaSet) noexcept;
   // Whether it is the choice among those that can and come after it; null: always.
-  bool (*pays)(const ConvProblem&) noexcept;
+  bool (*pays)(const ConvProblem&, IsaSet) noexcept;
   int tile = 0;  // winograd: outputs of a tile along an axis
 };
 // The best first; the last takes every problem.

@@ -4,6 +4,7 @@
 // into the seam at the end of a line is computed and not stored. At other strides every line has tiles of its
 // own.
 #include <algorithm>
+#include <atomic>
 #include <cstring>
 
 #include "kernels/base/parallel.h"
@@ -23,8 +24,10 @@ struct Lines {
   int64_t line_rows;      // of the product, for each line of output
   int64_t rows;           // and for an image
   int64_t steps;          // of a line of the kernel
-  int64_t line_bytes;     // between lines of the kernel
-  int64_t image_bytes;    // with what a tile may read behind the end
+  // Bytes of a plane: between pixels, between lines of the kernel, and in all, with what a tile may read
+  // behind the end.
+  int64_t pixel, line_bytes, plane;
+  int64_t image_bytes;
 
   Lines(const ConvProblem& p, const DenseKernel& kernel) : p(p), kernel(kernel) {
     width = p.in[2] + p.pad_begin[2] + p.pad_end[2];
@@ -34,40 +37,61 @@ struct Lines {
     line_rows = seams ? width : (p.out(2) + block - 1) / block * block;
     rows = (p.out(1) - 1) * line_rows + (seams ? p.out(2) : line_rows);
     steps = kernel.steps(p.kernel[2] * p.ic);
-    line_bytes = p.dilation[1] * width * p.ic;
-    // Where a last tile begins, and what it reads from there.
+    pixel = p.ic * kernel.element();
+    line_bytes = p.dilation[1] * width * pixel;
+    plane = std::max(read(), used());
+    plane = static_cast<int64_t>(align_up(static_cast<size_t>(plane)));
+    image_bytes = kernel.planes * plane;
+  }
+  int64_t used() const { return height * width * pixel; }
+
+ private:
+  // What is behind where the last tile begins.
+  int64_t read() const {
     const int64_t last = seams ? rows : (p.out(1) - 1) * p.stride[1] * width + p.out(2) * p.stride[2];
-    const int64_t read = (last + kMaxRows * p.stride[2]) * p.ic + (p.kernel[1] - 1) * line_bytes + steps * 4;
-    image_bytes = static_cast<int64_t>(align_up(static_cast<size_t>(std::max(read, height * width * p.ic))));
+    return (last + kMaxRows * p.stride[2]) * pixel + (p.kernel[1] - 1) * line_bytes + steps * 4;
   }
 };
 
-// Line y of the padded image.
-void copy_line(const ConvRun& run, const Lines& l, int64_t image, int64_t y, std::byte* to) {
+// Line y of the padded image. False if a float is not finite.
+bool copy_line(const ConvRun& run, const Lines& l, int64_t image, int64_t y, std::byte* to) {
   const ConvProblem& p = run.plan.problem;
-  const int64_t in_y = y - p.pad_begin[1], ic = p.ic, ldx = run.args.ldx;
-  std::byte* const whole = to;
+  const int64_t in_y = y - p.pad_begin[1], ldx = run.args.ldx, width = p.in[2];
+  const bool flip = p.a == DType::i8 && l.kernel.in == DType::u8;
+  const int padding = (flip ? run.args.x_zero + 128 : run.args.x_zero) & 0xff;
   const auto fill = [&](int64_t pixels) {
-    std::memset(to, run.args.x_zero, static_cast<size_t>(pixels * ic));
-    to += pixels * ic;
+    for (int64_t q = 0; q < l.kernel.planes; ++q)
+      std::memset(to + q * l.plane, padding, static_cast<size_t>(pixels * l.pixel));
+    to += pixels * l.pixel;
   };
   if (in_y < 0 || in_y >= p.in[1]) {
     fill(l.width);
+    return true;
+  }
+  const auto size = static_cast<int64_t>(size_of(p.a));
+  auto* from =
+      static_cast<const std::byte*>(run.args.x) + (image * p.in_pixels() + in_y * width) * ldx * size;
+  bool finite = true;
+  fill(p.pad_begin[2]);
+  const bool together = ldx == p.ic;
+  const int64_t m = together ? 1 : width, k = together ? width * p.ic : p.ic;
+  if (l.kernel.floats()) {
+    finite = l.kernel.split({.a = from,
+                             .type = p.a,
+                             .m = m,
+                             .k = k,
+                             .m_stride = ldx,
+                             .dst = to,
+                             .stride = l.pixel,
+                             .plane = l.plane,
+                             .padded = k});
   } else {
-    auto* from = static_cast<const std::byte*>(run.args.x) + (image * p.in_pixels() + in_y * p.in[2]) * ldx;
-    fill(p.pad_begin[2]);
-    if (ldx == ic) {
-      std::memcpy(to, from, static_cast<size_t>(p.in[2] * ic));
-      to += p.in[2] * ic;
-    } else {
-      for (int64_t x = 0; x < p.in[2]; ++x, to += ic)
-        std::memcpy(to, from + x * ldx, static_cast<size_t>(ic));
-    }
-    fill(p.pad_end[2]);
+    for (int64_t i = 0; i < m; ++i) std::memcpy(to + i * k, from + i * ldx, static_cast<size_t>(k));
   }
-  if (p.a == DType::i8 && l.kernel.in == DType::u8) {
-    for (std::byte* b = whole; b < to; ++b) *b ^= std::byte{0x80};
-  }
+  for (std::byte* b = to; flip && b < to + width * l.pixel; ++b) *b ^= std::byte{0x80};
+  to += width * l.pixel;
+  fill(p.pad_end[2]);
+  return finite;
 }
 
 // Rows [m0, m1) of one image by panels [p0, p1).
@@ -80,7 +104,11 @@ void run_rows(const Lines& l, const DenseProduct& g, const std::byte* image, con
   t.steps = l.steps;
   t.lines = lines;
   t.line_stride = l.line_bytes;
-  t.a_stride = p.ic * p.stride[2];
+  t.a_stride = l.pixel * p.stride[2];
+  t.a_plane = l.plane;
+  t.k = g.k;
+  t.finite = g.finite;
+  t.c_stride = g.c_stride;
   t.c_offsets = offsets;
   t.out = g.out;
   for (int64_t row = b.m0, next = row; row < b.m1; row = next) {
@@ -88,7 +116,7 @@ void run_rows(const Lines& l, const DenseProduct& g, const std::byte* image, con
     next = std::min(b.m1, row + l.kernel.mr);
     if (!l.seams) next = std::min(next, (y + 1) * l.line_rows);
     t.m = l.seams ? next - row : std::min(next - row, ow - x);
-    t.a = image + (y * p.stride[1] * l.width + x * p.stride[2]) * p.ic;
+    t.a = image + (y * p.stride[1] * l.width + x * p.stride[2]) * l.pixel;
     for (int64_t i = 0; i < t.m; ++i) {
       offsets[i] = x < ow ? (y * ow + x) * g.c_stride : -1;
       if (++x == l.line_rows) {
@@ -122,15 +150,18 @@ std::string_view refusal_lines(const ConvProblem& p) noexcept {
 // has 16 rows; copying costs 10 a run and one for 6 bytes: lines of the image once, or for each patch what
 // each line of the kernel meets.
 bool lines_pay(const ConvProblem& p, const DenseKernel& kernel) noexcept {
-  if (p.taps() == 1 || p.ic * p.stride[2] % 2048 == 0 || p.out(1) <= 0 || p.out(2) <= 0) return false;
+  if (p.taps() == 1 || p.ic * p.stride[2] * kernel.element() % 2048 == 0 || p.out(1) <= 0 || p.out(2) <= 0)
+    return false;
   const Lines l(p, kernel);
   const int64_t panels = (p.oc + 31) / 32;
   const auto products = [&](int64_t rows, int64_t steps) {
     const int64_t whole = rows / kernel.mr, rest = rows % kernel.mr;
     const int64_t cycles = whole * 64 + (rest == 0 ? 0 : rest > kernel.mr / 2 ? 64 : 45);
-    return cycles * panels * ((steps + 15) / 16);
+    return cycles * panels * ((steps + 15) / 16) * kernel.planes * (kernel.planes + 1) / 2;
   };
-  const auto copies = [](int64_t runs, int64_t bytes) { return runs * (10 + bytes / 6); };
+  const auto copies = [&](int64_t runs, int64_t values) {
+    return runs * kernel.planes * (10 + values * kernel.element() / 6);
+  };
   const int64_t steps = p.kernel[1] * l.steps,
                 mine = l.seams ? products(l.rows, steps) : p.out(1) * products(l.line_rows, steps);
   const int64_t patches = products(p.out_pixels(), kernel.steps(p.taps() * p.ic)) +
@@ -144,8 +175,7 @@ DenseRuns lines_runs(const ConvProblem& p) noexcept {
 
 size_t lines_image(const ConvPlan& plan) noexcept {
   const ConvProblem& p = plan.problem;
-  return align_up(static_cast<size_t>(p.oc * 4)) +
-         static_cast<size_t>(p.n * Lines(p, *plan.gemm.dense).image_bytes);
+  return dense_bias_bytes(p) + static_cast<size_t>(p.n * Lines(p, *plan.gemm.dense).image_bytes);
 }
 
 void run_lines(const ConvRun& run) noexcept {
@@ -153,23 +183,31 @@ void run_lines(const ConvRun& run) noexcept {
   const DenseKernel& kernel = *run.plan.gemm.dense;
   const Lines l(p, kernel);
   const int64_t k = lines_runs(p).padded(kernel);
-  std::byte* const images = run.image + align_up(static_cast<size_t>(p.oc * 4));
-  const int64_t grain = std::max<int64_t>(1, (64 << 10) / (l.width * p.ic + 1));
+  std::byte* const images = run.image + dense_bias_bytes(p);
+  const int64_t grain = std::max<int64_t>(1, (64 << 10) / (l.width * l.pixel * kernel.planes + 1));
+  std::atomic<bool> finite{true};
   parallel_for(run.threads, p.n * l.height, grain, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
       const int64_t image = i / l.height, y = i % l.height;
-      copy_line(run, l, image, y, images + image * l.image_bytes + y * l.width * p.ic);
+      std::byte* const to = images + image * l.image_bytes;
+      if (!copy_line(run, l, image, y, to + y * l.width * l.pixel))
+        finite.store(false, std::memory_order_relaxed);
+      if (!kernel.floats() || y + 1 < l.height) continue;
+      for (int64_t q = 0; q < kernel.planes; ++q)  // read behind the end: zeros make no NaN
+        std::memset(to + q * l.plane + l.used(), 0, static_cast<size_t>(l.plane - l.used()));
     }
   });
-  const DenseProduct g = dense_product(run, k);
+  DenseProduct g = dense_product(run, k, p.kernel[2] * p.ic);
+  g.finite &= finite.load(std::memory_order_relaxed);
   const auto share = static_cast<int>(std::min<int64_t>((run.threads + p.n - 1) / p.n, run.threads));
   const Grid grid = dense_grid(kernel, l.rows, p.oc, k, share);
   parallel_for(run.threads, p.n * grid.blocks(), 1, [&](int64_t begin, int64_t end) {
     if (kernel.enter) kernel.enter();
     for (int64_t i = begin; i < end; ++i) {
-      const int64_t image = i / grid.blocks();
+      const int64_t image = i / grid.blocks(), row = image * p.out_pixels();
       DenseProduct mine = g;
-      mine.c += image * p.out_pixels() * g.c_stride;
+      mine.c += row * g.c_stride;
+      mine.epilogue = moved(g.epilogue, row, 0);
       run_rows(l, mine, images + image * l.image_bytes, grid.block(i % grid.blocks()));
     }
     if (kernel.leave) kernel.leave();

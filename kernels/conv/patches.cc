@@ -1,6 +1,8 @@
-// Convolution of 8-bit integers on dense kernels: the patches of some output pixels are copied side by side,
-// as rows of a product that stay in L2 while the weights pass. Pixels in the padding are the zero point.
+// Convolution on dense kernels: the patches of some output pixels are copied side by side, as rows of a
+// product that stay in L2 while the weights pass. Pixels in the padding are the zero point. Floats are split
+// into bf16 planes first, the whole input, and patches are made of these.
 #include <algorithm>
+#include <atomic>
 #include <cstring>
 
 #include "kernels/base/parallel.h"
@@ -29,38 +31,63 @@ inline void copy_bytes(std::byte* to, const std::byte* from, int64_t n) {
 
 constexpr int64_t kMaxLines = 32;  // of a kernel whose lines are copied as wholes
 
+// Whether x is split; bf16 is its own and only plane.
+bool splits(const ConvPlan& plan) {
+  return plan.gemm.dense->floats() && plan.problem.a != DType::bf16;
+}
+// Bytes between planes of the whole input.
+int64_t input_plane(const ConvProblem& p) {
+  return static_cast<int64_t>(align_up(static_cast<size_t>(p.n * p.in_pixels() * p.ic * 2)));
+}
+
+// One plane of the input, and where the patches go.
 struct Patches {
   const ConvRun& run;
   const AxisPhase &z, &y, &x;
-  int64_t steps, stride;  // of a row: of the kernel, in bytes
-  bool side_by_side;      // the pixels that a line of the kernel meets
+  const std::byte* input;
+  int64_t pixel, bytes;          // between pixels of the input, and that one has
+  int64_t filled;                // bytes of a patch
+  int64_t steps, plane, stride;  // of a row: of the kernel, bytes of a plane, in all
+  bool side_by_side;             // the pixels that a line of the kernel meets
 
   explicit Patches(const ConvRun& run)
       : run(run), z(run.plan.axes[0][0]), y(run.plan.axes[1][0]), x(run.plan.axes[2][0]) {
     const ConvProblem& p = run.plan.problem;
-    steps = run.plan.gemm.dense->steps(p.taps() * p.ic);
-    stride = dense_stride(steps);
-    side_by_side = p.dilation[2] == 1 && run.args.ldx == p.ic;
+    const DenseKernel& kernel = *run.plan.gemm.dense;
+    const bool split = splits(run.plan);
+    input = split ? run.image + dense_bias_bytes(p) : static_cast<const std::byte*>(run.args.x);
+    bytes = p.ic * kernel.element();
+    pixel = split ? bytes : run.args.ldx * kernel.element();
+    filled = p.taps() * bytes;
+    steps = kernel.steps(p.taps() * p.ic);
+    plane = dense_stride(steps);
+    stride = plane * kernel.planes;
+    side_by_side = p.dilation[2] == 1 && pixel == bytes;
   }
 
   // Rows past what a patch fills: written once, never touched again.
   void clear(std::byte* to, int64_t rows) const {
-    const ConvProblem& p = run.plan.problem;
-    const int64_t filled = p.taps() * p.ic;
-    if (filled == stride) return;
-    for (int64_t i = 0; i < rows; ++i)
-      std::memset(to + i * stride + filled, 0, static_cast<size_t>(stride - filled));
+    if (filled == plane) return;
+    for (int64_t i = 0; i < rows * (stride / plane); ++i)
+      std::memset(to + i * plane + filled, 0, static_cast<size_t>(plane - filled));
   }
 
   // Output pixels [begin, end) of all images.
   void copy(int64_t begin, int64_t end, std::byte* to) const {
+    Patches one = *this;
+    for (int64_t at = 0; at < stride; at += plane) {
+      one.copy_plane(begin, end, to + at);
+      one.input += input_plane(run.plan.problem);
+    }
+  }
+
+  void copy_plane(int64_t begin, int64_t end, std::byte* to) const {
     const ConvProblem& p = run.plan.problem;
     const bool flip = p.a == DType::i8 && run.plan.gemm.dense->in == DType::u8;
-    const int64_t image_bytes = p.in_pixels() * run.args.ldx, filled = p.taps() * p.ic;
     for (int64_t row = begin, next = row; row < end; row = next) {
       const int64_t line = row / x.count, oy = line % y.count, oz = line / y.count % z.count;
       next = std::min(end, (line + 1) * x.count);
-      auto* image = static_cast<const std::byte*>(run.args.x) + row / p.out_pixels() * image_bytes;
+      const std::byte* image = input + row / p.out_pixels() * p.in_pixels() * pixel;
       copy_line(image, oz, oy, row % x.count, row % x.count + next - row, to);
       for (int64_t i = row; i < next; ++i, to += stride) {
         if (!flip) continue;
@@ -73,14 +100,14 @@ struct Patches {
   void copy_line(const std::byte* image, int64_t oz, int64_t oy, int64_t begin, int64_t end,
                  std::byte* to) const {
     const ConvProblem& p = run.plan.problem;
-    const int64_t nx = p.kernel[2], lines = p.kernel[0] * p.kernel[1], bytes = nx * p.ic;
+    const int64_t nx = p.kernel[2], lines = p.kernel[0] * p.kernel[1], run_bytes = nx * bytes;
     const std::byte* line[kMaxLines];
     bool inside = side_by_side && lines <= kMaxLines;
     for (int64_t i = 0; inside && i < lines; ++i) {
       const int32_t in_z = z.input[static_cast<size_t>(oz * p.kernel[0] + i / p.kernel[1])],
                     in_y = y.input[static_cast<size_t>(oy * p.kernel[1] + i % p.kernel[1])];
       inside = (in_z | in_y) >= 0;
-      line[i] = image + (int64_t{in_z} + in_y) * p.ic;
+      line[i] = image + (int64_t{in_z} + in_y) * pixel;
     }
     for (int64_t ox = begin; ox < end; ++ox, to += stride) {
       const int32_t* in_x = x.input.data() + ox * nx;
@@ -88,15 +115,15 @@ struct Patches {
         patch(image, ox, oy, oz, to);
         continue;
       }
-      const int64_t at = in_x[0] * p.ic;
+      const int64_t at = in_x[0] * pixel;
       std::byte* part = to;
-      for (int64_t i = 0; i < lines; ++i, part += bytes) copy_bytes(part, line[i] + at, bytes);
+      for (int64_t i = 0; i < lines; ++i, part += run_bytes) copy_bytes(part, line[i] + at, run_bytes);
     }
   }
 
   void patch(const std::byte* image, int64_t ox, int64_t oy, int64_t oz, std::byte* to) const {
     const ConvProblem& p = run.plan.problem;
-    const int64_t nz = p.kernel[0], ny = p.kernel[1], nx = p.kernel[2], line_bytes = nx * p.ic;
+    const int64_t nz = p.kernel[0], ny = p.kernel[1], nx = p.kernel[2], line_bytes = nx * bytes;
     const int32_t *in_z = z.input.data() + oz * nz, *in_y = y.input.data() + oy * ny,
                   *in_x = x.input.data() + ox * nx;
     for (int64_t kz = 0; kz < nz; ++kz) {
@@ -105,25 +132,47 @@ struct Patches {
           std::memset(to, run.args.x_zero, static_cast<size_t>(line_bytes));
           continue;
         }
-        const std::byte* line = image + (int64_t{in_z[kz]} + in_y[ky]) * run.args.ldx;
-        for (int64_t kx = 0; kx < nx; ++kx) pixel(line, in_x[kx], to + kx * p.ic);
+        const std::byte* line = image + (int64_t{in_z[kz]} + in_y[ky]) * pixel;
+        for (int64_t kx = 0; kx < nx; ++kx) copy_pixel(line, in_x[kx], to + kx * bytes);
       }
     }
   }
 
-  void pixel(const std::byte* line, int64_t at, std::byte* to) const {
-    const int64_t ic = run.plan.problem.ic;
+  void copy_pixel(const std::byte* line, int64_t at, std::byte* to) const {
     if (at < 0) {
-      std::memset(to, run.args.x_zero, static_cast<size_t>(ic));
+      std::memset(to, run.args.x_zero, static_cast<size_t>(bytes));
     } else {
-      copy_bytes(to, line + at * run.args.ldx, ic);
+      copy_bytes(to, line + at * pixel, bytes);
     }
   }
 };
 
+// Splits x, where that is done; whether all is finite.
+bool split_input(const ConvRun& run) {
+  if (!splits(run.plan)) return true;
+  const ConvProblem& p = run.plan.problem;
+  const bool together = run.args.ldx == p.ic;
+  const int64_t pixels = p.n * p.in_pixels();
+  std::atomic<bool> finite{true};
+  parallel_for(run.threads, pixels, std::max<int64_t>(1, 16384 / p.ic), [&](int64_t begin, int64_t end) {
+    const int64_t count = end - begin;
+    const DenseSplit split{.a = static_cast<const float*>(run.args.x) + begin * run.args.ldx,
+                           .type = p.a,
+                           .m = together ? 1 : count,
+                           .k = together ? count * p.ic : p.ic,
+                           .m_stride = run.args.ldx,
+                           .dst = run.image + dense_bias_bytes(p) + begin * p.ic * 2,
+                           .stride = p.ic * 2,
+                           .plane = input_plane(p),
+                           .padded = together ? count * p.ic : p.ic};
+    if (!run.plan.gemm.dense->split(split)) finite.store(false, std::memory_order_relaxed);
+  });
+  return finite.load(std::memory_order_relaxed);
+}
+
 }  // namespace
 
-DenseProduct dense_product(const ConvRun& run, int64_t k) noexcept {
+DenseProduct dense_product(const ConvRun& run, int64_t k, int64_t line_k) noexcept {
   const ConvProblem& p = run.plan.problem;
   const DenseKernel& kernel = *run.plan.gemm.dense;
   DenseProduct g{&kernel, kernel.shape(p.oc, k), run.args.w};
@@ -131,22 +180,36 @@ DenseProduct dense_product(const ConvRun& run, int64_t k) noexcept {
   g.c_stride = run.args.ldy * static_cast<int64_t>(size_of(p.c));
   g.out = p.c;
   g.epilogue = run.args.epilogue;
-  take_zero_off(g, k, p.a, run.args.x_zero, reinterpret_cast<int32_t*>(run.image));
+  if (kernel.floats()) {
+    g.k = line_k;
+    g.finite = *kernel.column_sums(g.b, p.oc, k) == 0;
+  } else {
+    take_zero_off(g, k, p.a, run.args.x_zero, reinterpret_cast<int32_t*>(run.image));
+  }
   return g;
+}
+
+size_t patches_image(const ConvPlan& plan) noexcept {
+  const ConvProblem& p = plan.problem;
+  const int64_t planes = splits(plan) ? plan.gemm.dense->planes * input_plane(p) : 0;
+  return dense_bias_bytes(p) + static_cast<size_t>(planes);
 }
 
 size_t patches_scratch(const ConvPlan& plan) noexcept {
   const DenseKernel& kernel = *plan.gemm.dense;
   const int64_t steps = kernel.steps(plan.problem.taps() * plan.problem.ic);
-  return align_up(static_cast<size_t>(dense_chunk(kernel, steps) * dense_stride(steps)));
+  return align_up(static_cast<size_t>(dense_chunk(kernel, steps) * dense_stride(steps) * kernel.planes));
 }
 
 void run_patches(const ConvRun& run) noexcept {
   const ConvProblem& p = run.plan.problem;
   const DenseKernel& kernel = *run.plan.gemm.dense;
   const int64_t k = p.taps() * p.ic, m = p.n * p.out_pixels();
+  const bool finite = split_input(run);
   const Patches patches(run);
-  const DenseProduct g = dense_product(run, k);
+  DenseProduct g = dense_product(run, k, k);
+  g.finite &= finite;
+  g.a_plane = patches.plane;
   const Grid grid = dense_grid(kernel, m, p.oc, k, run.threads);
   const int64_t chunk = dense_chunk(kernel, patches.steps);
   parallel_for(run.threads, grid.blocks(), 1, [&](int64_t begin, int64_t end) {

@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <cmath>
 #include <limits>
 #include <string>
 
@@ -32,6 +33,11 @@ std::string_view refusal_gemm(const ConvProblem& p, IsaSet) noexcept {
   return kFits;
 }
 
+bool has_bf16(const ConvProblem& p) {
+  return p.a == DType::bf16 || p.b == DType::bf16 || p.c == DType::bf16;
+}
+constexpr std::string_view kBf16 = "has bf16, which dense kernels take";
+
 bool is_byte(DType t) {
   return t == DType::u8 || t == DType::i8;
 }
@@ -53,6 +59,7 @@ std::string_view refusal_depthwise(const ConvProblem& p, IsaSet isa) noexcept {
   if (p.planar) return kPlanar;
   if (p.groups != p.ic || p.groups != p.oc) return "not one input and one output channel per group";
   if (p.groups == 1) return "has one channel only";
+  if (has_bf16(p)) return kBf16;
   // Sums of 8-bit products are exact in f32 below 2^24; each is at most 255 * 255.
   if (p.a != DType::f32 && p.taps() > 258) return "integer kernel of more than 258 taps";
   if (!find_kernel<DepthwiseKernel>("depthwise", isa)) return "no depthwise kernel for this ISA";
@@ -60,8 +67,18 @@ std::string_view refusal_depthwise(const ConvProblem& p, IsaSet isa) noexcept {
 }
 
 const DenseKernel* dense_kernel(const ConvProblem& p, IsaSet isa) {
-  GemmProblem g{.n = p.oc, .const_b = true, .centered_b = p.centered_b, .a = p.a, .b = p.b, .c = p.c};
+  GemmProblem g{.n = p.oc,
+                .const_b = true,
+                .centered_b = p.centered_b,
+                .a = p.a,
+                .b = p.b,
+                .c = p.c,
+                .precision = p.precision};
   return choose_dense(g, isa);
+}
+
+bool all_f32(const ConvProblem& p) {
+  return p.a == DType::f32 && p.b == DType::f32 && p.c == DType::f32;
 }
 
 std::string_view refusal_patches(const ConvProblem& p, IsaSet isa) noexcept {
@@ -76,20 +93,10 @@ std::string_view refusal_line(const ConvProblem& p, IsaSet isa) noexcept {
   const std::string_view why = refusal_patches(p, isa);
   return why.empty() ? refusal_lines(p) : why;
 }
-bool line_pays(const ConvProblem& p) noexcept {
-  const DenseKernel* kernel = dense_kernel(p, isa_detected());
-  return kernel && lines_pay(p, *kernel);
-}
-
-// Not where a product reads the image as it stands.
-bool patches_pay(const ConvProblem& p) noexcept {
-  return !refusal_gemm(p, kIsaNone).empty();
-}
-
 std::string_view refusal_winograd2(const ConvProblem& p, IsaSet isa) noexcept {
   if (p.transposed) return "is transposed";
   if (p.planar) return kPlanar;
-  if (p.a != DType::f32 || p.b != DType::f32 || p.c != DType::f32) return "is not f32";
+  if (!all_f32(p)) return "is not f32";
   if (p.groups != 1) return "has groups";
   if (p.kernel != Dims3{1, 3, 3} || p.in[0] != 1 || p.out(0) != 1) return "kernel is not 3x3";
   if (p.stride != Dims3{1, 1, 1} || p.dilation != Dims3{1, 1, 1}) return "stride or dilation is not 1";
@@ -122,18 +129,50 @@ double winograd_cycles(const ConvProblem& p, int out) noexcept {
 }
 double direct_cycles(const ConvProblem& p) noexcept {
   const int64_t columns = (p.oc + 15) / 16;
-  return static_cast<double>(p.n * p.out_pixels() * 9) * static_cast<double>(p.ic * columns) / 2 / 0.85;
+  return static_cast<double>(p.n * p.out_pixels() * p.taps()) * static_cast<double>(p.ic * columns) / 2 /
+         0.85;
 }
-bool winograd4_pays(const ConvProblem& p) noexcept {
+// Whether sums of bf16 products beat f32, which may always stand in for them. Cycles on a Xeon with AMX
+// (model 143): of a tile of 32 by 32 sums 90 for each of its products of 32 values of K, and 500 to finish
+// it; one for each four numbers that are split, and each plane of a patch costs as much again.
+bool rung_pays(const ConvProblem& p, IsaSet isa) noexcept {
+  if (p.precision == Precision::f32 || !refusal_patches(p, isa).empty()) return false;
+  if (!all_f32(p)) return true;
+  const DenseKernel& kernel = *dense_kernel(p, isa);
+  const int products = kernel.planes * (kernel.planes + 1) / 2;
+  const auto pixels = static_cast<double>(p.n * p.out_pixels());
+  const auto tiles = std::ceil(pixels / kernel.mr) * std::ceil(static_cast<double>(p.oc) / kernel.nr);
+  const auto blocks = static_cast<double>(kernel.steps(p.taps() * p.ic) / kernel.step_block);
+  const auto split = static_cast<double>(p.n * p.in_pixels() * p.ic) / 4 * (1 + kernel.planes);
+  const double f32 = refusal_winograd2(p, isa).empty()
+                         ? std::min({direct_cycles(p), winograd_cycles(p, 2),
+                                     p.ic < 16 ? direct_cycles(p) : winograd_cycles(p, 4)})
+                         : direct_cycles(p);
+  return tiles * (blocks * products * 90 + 500) + split < f32;
+}
+
+bool line_pays(const ConvProblem& p, IsaSet isa) noexcept {
+  const DenseKernel* kernel = dense_kernel(p, isa);
+  return kernel && (!kernel->floats() || rung_pays(p, isa)) && lines_pay(p, *kernel);
+}
+
+// Not where a product reads the image as it stands.
+bool patches_pay(const ConvProblem& p, IsaSet isa) noexcept {
+  return !refusal_gemm(p, isa).empty() && (is_byte(p.a) || rung_pays(p, isa));
+}
+
+bool winograd4_pays(const ConvProblem& p, IsaSet isa) noexcept {
+  if (rung_pays(p, isa)) return false;
   return winograd_cycles(p, 4) < 0.85 * direct_cycles(p) && winograd_cycles(p, 4) <= winograd_cycles(p, 2);
 }
-bool winograd2_pays(const ConvProblem& p) noexcept {
+bool winograd2_pays(const ConvProblem& p, IsaSet isa) noexcept {
+  if (rung_pays(p, isa)) return false;
   return winograd_cycles(p, 2) < 0.85 * direct_cycles(p);
 }
 
 std::string_view refusal_direct(const ConvProblem& p, IsaSet isa) noexcept {
   if (p.transposed) return "is transposed";
-  if (p.a != DType::f32 || p.b != DType::f32 || p.c != DType::f32) return "is not f32";
+  if (!all_f32(p)) return "is not f32";
   if (p.planar && p.groups != 1) return "channels-first input of several groups";
   if (!find_kernel<DirectKernel>("direct", isa)) return "no direct kernel for this ISA";
   return kFits;
@@ -141,13 +180,15 @@ std::string_view refusal_direct(const ConvProblem& p, IsaSet isa) noexcept {
 
 // Of 1x1 convolutions the driver makes one line. Other tiles are cut out of a line: short lines without a
 // window that the compiler knows leave them too small.
-bool direct_pays(const ConvProblem& p) noexcept {
-  if (refusal_gemm(p, 0).empty()) return p.n * p.in_pixels() >= 4;
+bool direct_pays(const ConvProblem& p, IsaSet isa) noexcept {
+  if (rung_pays(p, isa)) return false;
+  if (refusal_gemm(p, isa).empty()) return p.n * p.in_pixels() >= 4;
   if (p.taps() == 1) return true;
   return p.planar || p.out(2) >= 5 || p.kernel[2] > 1;
 }
 
 std::string_view refusal_gather(const ConvProblem& p, IsaSet) noexcept {
+  if (has_bf16(p)) return kBf16;
   if (p.planar) return kPlanar;
   if (p.transposed) return "is transposed";
   if (p.ic / p.groups > 16) return "more than 16 input channels per group: indirection is faster";
@@ -157,6 +198,7 @@ std::string_view refusal_gather(const ConvProblem& p, IsaSet) noexcept {
 }
 
 std::string_view refusal_indirect(const ConvProblem& p, IsaSet) noexcept {
+  if (has_bf16(p)) return kBf16;
   if (p.planar) return kPlanar;
   return kFits;
 }
@@ -269,6 +311,7 @@ void plan_weights(ConvPlan& plan) {
 }
 
 const GemmKernel* choose_kernel(const ConvProblem& p, IsaSet isa) {
+  if (has_bf16(p)) return nullptr;
   GemmProblem g{.n = p.oc / p.groups, .a = p.a, .b = p.b, .c = p.c};
   return gemm_plan(g, isa).kernel;  // throws if there is none for the types
 }
@@ -302,7 +345,7 @@ ConvPlan conv_plan(const ConvProblem& problem, IsaSet isa, const ConvChoice& cho
   for (const ConvAlgorithm& a : kAlgorithms) {
     if (choice.algorithm && choice.algorithm != &a) continue;
     if (!choice.algorithm) {
-      if (a.pays && a.refusal(problem, isa).empty() && !a.pays(problem)) continue;
+      if (a.pays && a.refusal(problem, isa).empty() && !a.pays(problem, isa)) continue;
       if (a.method == ConvMethod::winograd && !choice.winograd) continue;
       if ((a.method == ConvMethod::patches || a.method == ConvMethod::lines) && choice.kernel) continue;
     }
@@ -316,6 +359,11 @@ ConvPlan conv_plan(const ConvProblem& problem, IsaSet isa, const ConvChoice& cho
                   "conv: algorithm " + std::string(a.name) + " refuses: " + std::string(why));
     }
   }
+  if (!plan.algorithm) {
+    throw Error(Code::unsupported, "conv: no kernel for " + std::string(name(problem.a)) + " x " +
+                                       std::string(name(problem.b)) + " -> " + std::string(name(problem.c)) +
+                                       " of this shape on " + isa_to_string(isa));
+  }
   int64_t distance = 1;
   for (int axis = 2; axis >= 0; --axis) {
     plan.axes[static_cast<size_t>(axis)] = axis_phases(problem, axis, distance);
@@ -323,16 +371,18 @@ ConvPlan conv_plan(const ConvProblem& problem, IsaSet isa, const ConvChoice& cho
   }
   switch (plan.algorithm->method) {
     case ConvMethod::gemm:
-      plan.gemm = gemm_plan({.m = problem.n * problem.in_pixels(),
-                             .n = problem.oc,
-                             .k = problem.ic,
-                             .trans_b = true,
-                             .const_b = true,
-                             .centered_b = problem.centered_b,
-                             .a = problem.a,
-                             .b = problem.b,
-                             .c = problem.c},
-                            isa, choice.kernel);
+      plan.gemm = gemm_plan(
+          {.m = problem.n * problem.in_pixels(),
+           .n = problem.oc,
+           .k = problem.ic,
+           .trans_b = true,
+           .const_b = true,
+           .centered_b = problem.centered_b,
+           .a = problem.a,
+           .b = problem.b,
+           .c = problem.c,
+           .precision = choice.algorithm || rung_pays(problem, isa) ? problem.precision : Precision::f32},
+          isa, choice.kernel);
       plan.kernel = plan.gemm.kernel;
       plan.packed_bytes = plan.gemm.packed_b_bytes;
       break;

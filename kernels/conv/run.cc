@@ -53,7 +53,7 @@ ConvScratch conv_scratch(const ConvPlan& plan) noexcept {
   } else if (plan.algorithm->method == ConvMethod::lines) {
     s.image = lines_image(plan);
   } else if (plan.algorithm->method == ConvMethod::patches) {
-    s.image = align_up(to_size(p.oc * 4));  // the bias, less what the zero point adds
+    s.image = patches_image(plan);
     s.per_thread = patches_scratch(plan);
   } else if (plan.algorithm->method != ConvMethod::gemm) {
     if (!f32) s.image = align_up(to_size(pixels * p.groups * plan.tap_steps * kStepBytes));

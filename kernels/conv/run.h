@@ -1,5 +1,6 @@
 #pragma once
 // The methods behind conv_run, and the scratch that they share.
+#include "kernels/base/memory.h"
 #include "kernels/conv/conv.h"
 #include "kernels/gemm/dense.h"
 
@@ -61,8 +62,13 @@ bool lines_pay(const ConvProblem& p, const DenseKernel& kernel) noexcept;
 DenseRuns lines_runs(const ConvProblem& p) noexcept;
 size_t lines_image(const ConvPlan& plan) noexcept;
 void run_lines(const ConvRun& run) noexcept;
-// All of y as a product of sums of k values; the first oc i32 of run.image hold its bias.
-DenseProduct dense_product(const ConvRun& run, int64_t k) noexcept;
+// All of y as a product of sums of k values, in lines of line_k. Of integers the first oc i32 of run.image
+// hold its bias.
+DenseProduct dense_product(const ConvRun& run, int64_t k, int64_t line_k) noexcept;
+inline size_t dense_bias_bytes(const ConvProblem& p) {
+  return align_up(static_cast<size_t>(p.oc * 4));
+}
+size_t patches_image(const ConvPlan& plan) noexcept;
 void run_patches(const ConvRun& run) noexcept;
 size_t patches_scratch(const ConvPlan& plan) noexcept;  // per thread
 void run_on_tiles(const ConvRun& run) noexcept;         // gather and indirect

@@ -1,0 +1,182 @@
+// Convolutions of floats on the bf16 rungs.
+#include <limits>
+
+#include "tests/kernels/conv/cases.h"
+
+namespace {
+constexpr Precision kRungs[] = {Precision::bf16, Precision::bf16x3, Precision::bf16x6};
+
+// Sums over the taps in float64, and of the magnitudes, for every output.
+struct Exact {
+  std::vector<double> sum, magnitude;
+  std::vector<float> plain;
+};
+Exact exact_sums(const ConvProblem& p, const std::vector<float>& x, const std::vector<float>& w) {
+  Exact e;
+  const int64_t kh = p.kernel[1], kw = p.kernel[2];
+  for (int64_t i = 0; i < p.n * p.out_pixels(); ++i) {
+    const int64_t image = i / p.out_pixels(), oy = i / p.out(2) % p.out(1), ox = i % p.out(2);
+    for (int64_t oc = 0; oc < p.oc; ++oc) {
+      double sum = 0, magnitude = 0;
+      float plain = 0;
+      for (int64_t t = 0; t < kh * kw; ++t) {
+        const int64_t iy = oy * p.stride[1] - p.pad_begin[1] + t / kw,
+                      ix = ox * p.stride[2] - p.pad_begin[2] + t % kw;
+        if (iy < 0 || iy >= p.in[1] || ix < 0 || ix >= p.in[2]) continue;
+        for (int64_t c = 0; c < p.ic; ++c) {
+          const float a = x[static_cast<size_t>(((image * p.in[1] + iy) * p.in[2] + ix) * p.ic + c)],
+                      b = w[static_cast<size_t>((oc * p.ic + c) * kh * kw + t)];
+          sum += static_cast<double>(a) * b;
+          magnitude += std::fabs(static_cast<double>(a) * b);
+          plain += a * b;
+        }
+      }
+      e.sum.push_back(sum);
+      e.magnitude.push_back(magnitude);
+      e.plain.push_back(plain);
+    }
+  }
+  return e;
+}
+
+// Every dense method on this CPU.
+template <class Check>
+void each_dense(const ConvProblem& p, Check&& check) {
+  for (const ConvAlgorithm& a : conv_algorithms()) {
+    if (!a.refusal(p, isa_detected()).empty()) continue;
+    const ConvPlan plan = conv_plan(p, isa_detected(), {.algorithm = &a});
+    if (!plan.gemm.dense || !plan.gemm.dense->floats()) continue;
+    CAPTURE(a.name);
+    check(plan);
+  }
+}
+}  // namespace
+
+// Small integers are bf16 numbers, and their sums exact.
+TEST_CASE("bf16 conv: strides, paddings, dilations, channel tails, epilogues; exact on small integers") {
+  int variant = 0;
+  for (const Precision rung : kRungs) {
+    const auto check_rung = [&](ConvProblem p) {
+      p.precision = rung;
+      check_f32(p, variant++);
+    };
+    for (int64_t ic : {1, 3, 17, 40}) {
+      check_rung(image(ic, 33, 5, 7, 1, 1, 0));
+      check_rung(image(ic, 8, 5, 7, 1, 2, 0));
+      check_rung(image(ic, 35, 9, 6, 3, 1, 1));
+      check_rung(image(ic, 8, 9, 38, 3, 2, 1));
+      check_rung(image(ic, 16, 8, 9, 5, 2, 2));
+    }
+    ConvProblem p = image(4, 6, 10, 11, 3, 1, 2);
+    p.dilation = {1, 2, 2};
+    check_rung(p);
+    p.dilation = {1, 2, 1};
+    p.stride = {1, 1, 3};
+    check_rung(p);
+    p.in[0] = 3;
+    p.kernel[0] = 2;
+    check_rung(p);
+    p = image(4, 6, 6, 5, 3, 1, 1);
+    p.groups = 2;
+    check_rung(p);
+    p = image(6, 6, 6, 5, 3, 1, 1);
+    p.groups = 6;
+    check_rung(p);
+  }
+}
+
+TEST_CASE("bf16 conv: errors of each rung against float64, the same bits for any number of threads") {
+  for (const Precision rung : kRungs) {
+    for (const int stride : {1, 2}) {
+      ConvProblem p = image(37, 40, 9, 20, 3, stride, 1);
+      p.precision = rung;
+      auto x = fill<float>(p.n * p.in_pixels() * p.ic, 21, -4000, 9000),
+           w = fill<float>(p.oc * p.ic * p.taps(), 22, -5000, 5000);
+      for (float& v : x) v = std::max(v, 0.0f) * 1.37e-4f;
+      for (float& v : w) v *= 1.13e-4f;
+      const Exact exact = exact_sums(p, x, w);
+      each_dense(p, [&](const ConvPlan& plan) {
+        const auto got = run({p, {.x = x.data()}, {.w = w.data()}, 1}, plan);
+        for (const int threads : {2, 3})
+          CHECK(run({p, {.x = x.data()}, {.w = w.data()}, threads}, plan) == got);
+        const double bound = rung == Precision::bf16 ? 0x1p-8 : 0x1p-16;
+        double error = 0, plain = 0;
+        bool good = true;
+        for (size_t i = 0; i < exact.sum.size(); ++i) {
+          const double e = static_cast<double>(reinterpret_cast<const float*>(got.data())[i]) - exact.sum[i];
+          good = good && std::fabs(e) <= bound * exact.magnitude[i];
+          error += e * e;
+          plain += std::pow(static_cast<double>(exact.plain[i]) - exact.sum[i], 2);
+        }
+        CHECK(good);
+        if (rung == Precision::bf16x6) CHECK(std::sqrt(error / plain) < 4);
+      });
+    }
+  }
+}
+
+TEST_CASE("bf16 conv: infinities and NaN reach what they reach in f32, and nothing else") {
+  for (const Precision rung : kRungs) {
+    for (const int64_t k : {1, 3}) {
+      ConvProblem p = image(20, 17, 6, 9, k, 1, k / 2);
+      p.precision = rung;
+      auto x = fill<float>(p.n * p.in_pixels() * p.ic, 1), w = fill<float>(p.oc * p.ic * p.taps(), 2, 1, 3);
+      x[70] = std::numeric_limits<float>::infinity();
+      x[static_cast<size_t>(p.in_pixels() * p.ic + 333)] = std::numeric_limits<float>::quiet_NaN();
+      const Exact exact = exact_sums(p, x, w);
+      each_dense(p, [&](const ConvPlan& plan) {
+        const auto got = run({p, {.x = x.data()}, {.w = w.data()}, 1}, plan);
+        bool good = true;
+        for (size_t i = 0; i < exact.sum.size(); ++i) {
+          const float y = reinterpret_cast<const float*>(got.data())[i];
+          good = good && (std::isnan(y) ? std::isnan(exact.sum[i]) : y == static_cast<float>(exact.sum[i]));
+        }
+        CHECK(good);
+      });
+    }
+  }
+}
+
+TEST_CASE("bf16 conv: activations stored as bf16") {
+  const auto as_bf16 = [](const std::vector<float>& v) {
+    std::vector<uint16_t> out;
+    for (float f : v) {
+      uint32_t bits;
+      std::memcpy(&bits, &f, 4);
+      out.push_back(static_cast<uint16_t>(bits >> 16));
+    }
+    return out;
+  };
+  for (const int64_t k : {1, 3}) {
+    for (const int64_t stride : {1, 2}) {
+      ConvProblem p = image(20, 17, 7, 9, k, stride, k / 2);
+      p.precision = Precision::bf16;
+      const auto x = fill<float>(p.n * p.in_pixels() * (p.ic + 3), 1),
+                 w = fill<float>(p.oc * p.ic * p.taps(), 2);
+      const auto x16 = as_bf16(x);
+      ConvProblem stored = p;
+      stored.a = stored.c = DType::bf16;
+      each_dense(stored, [&](const ConvPlan& plan) {
+        const Case plain{p, {.x = x.data(), .ldx = p.ic + 3}, {.w = w.data()}, 1};
+        Case half{stored, {.x = x16.data(), .ldx = p.ic + 3}, {.w = w.data()}, 2};
+        const auto want = run(plain, conv_plan(p, isa_detected(), {.algorithm = plan.algorithm}));
+        const auto got = run(half, plan);
+        bool good = true;
+        for (size_t i = 0; i < want.size() / 4; ++i) {
+          uint16_t y;
+          std::memcpy(&y, got.data() + 2 * i, 2);
+          const float exact = reinterpret_cast<const float*>(want.data())[i];
+          const uint32_t bits = uint32_t{y} << 16;
+          float rounded;
+          std::memcpy(&rounded, &bits, 4);
+          good = good && std::fabs(rounded - exact) <= std::fabs(exact) * 0x1p-8f;
+        }
+        CHECK(good);
+      });
+    }
+  }
+  ConvProblem p = image(8, 8, 5, 5, 3, 1, 1);
+  p.groups = 8;
+  p.a = p.c = DType::bf16;
+  CHECK_THROWS_AS(conv_plan(p, isa_detected()), Error);
+}
