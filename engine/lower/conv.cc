@@ -72,6 +72,18 @@ std::shared_ptr<const std::byte> pack_weights(Lowering& l, const ConvPlan& plan)
                 [&](std::byte* to) { conv_pack(plan, {.w = l.constant(1)->raw()}, to); });
 }
 
+// Whether the convolution runs on bf16 sums if channels-first x is reordered first; then `plan` becomes that.
+bool reorders_for_rung(const ConvProblem& p, IsaSet isa, const ConvChoice& choice,
+                       std::shared_ptr<const ConvPlan>& plan) {
+  if (p.precision == Precision::f32 || p.a != DType::f32) return false;
+  ConvProblem last = p;
+  last.planar = false;
+  auto other = std::make_shared<const ConvPlan>(conv_plan(last, isa, choice));
+  if (!other->gemm.dense) return false;
+  plan = std::move(other);
+  return true;
+}
+
 std::optional<Lowered> lower_with(Lowering& l, const ConvShape& shape, Activation act) {
   if (!takes_types(l)) return std::nullopt;
   ConvProblem p = shape.problem;
@@ -81,7 +93,10 @@ std::optional<Lowered> lower_with(Lowering& l, const ConvShape& shape, Activatio
   if (spatial(out, 1) != Dims3{p.out(0), p.out(1), p.out(2)}) {
     throw Error(Code::internal, "the kernel's output size is not the operator's " + to_string(l.out_dims()));
   }
-  auto plan = std::make_shared<const ConvPlan>(conv_plan(p, l.isa, {.winograd = l.constant(1) != nullptr}));
+  const ConvChoice choice{.winograd = l.constant(1) != nullptr};
+  auto plan = std::make_shared<const ConvPlan>(conv_plan(p, l.isa, choice));
+  // A rung needs pixels whose channels lie side by side, and is worth making them so.
+  const bool reorder = p.planar && reorders_for_rung(p, l.isa, choice, plan);
   const std::shared_ptr<const std::byte> packed = pack_weights(l, *plan);
   const bool bias = l.has(2), residual = l.has(3);
   if (bias && element_count(l.in_dims(2)) != p.oc) return std::nullopt;
@@ -98,9 +113,14 @@ std::optional<Lowered> lower_with(Lowering& l, const ConvShape& shape, Activatio
   if (shape.last) {
     const int64_t ldx = l.in_ld(0), ldy = l.out_ld(), ldr = l.in_ld(3);
     const DType residual_type = residual ? l.in_type(3) : DType::f32;
+    const size_t copy = reorder ? align_up(static_cast<size_t>(p.n * p.ic * p.in_pixels()) * 4) : 0;
     return Lowered{.code = step_code([=](const StepArgs& s) {
                      ConvArgs a;
                      a.x = s.in[0];
+                     if (reorder) {
+                       transpose_2d(s.in[0], s.workspace + own, p.n, p.ic, p.in_pixels(), 4, s.threads);
+                       a.x = s.workspace + own;
+                     }
                      a.ldx = ldx;
                      a.w = weights(s);
                      a.y = s.out[0];
@@ -112,7 +132,7 @@ std::optional<Lowered> lower_with(Lowering& l, const ConvShape& shape, Activatio
                      conv_run(*plan, a, s.workspace, s.threads);
                    }),
                    .kernel = name,
-                   .workspace = own,
+                   .workspace = own + copy,
                    .in_place = residual && residual_type == p.c ? 3 : -1};
   }
   const int64_t in_pixels = p.in_pixels(), out_pixels = p.out_pixels(), n = p.n, ic = p.ic, oc = p.oc;
