@@ -1,4 +1,4 @@
-// skyline frontier show|select|merge, explain, diff: looking at what an optimizer found, and choosing
+// skyline frontier show|select|plot|merge, explain, diff: looking at what an optimizer found, and choosing
 // from it.
 #include <fmt/format.h>
 
@@ -11,9 +11,11 @@ namespace skyline::cli {
 namespace {
 
 struct Flags {
-  std::string file, second, third, output, point, minimize, maximize;
+  std::string file, second, third, report, output, point, minimize, maximize;
   std::vector<std::string> constraints, files;
   bool json = false, csv = false;
+
+  bool has_objective() const { return !minimize.empty() || !maximize.empty(); }
 };
 
 // Parses what the user wrote; a mistake in it is one of usage.
@@ -149,6 +151,29 @@ void select(const Flags& flags) {
   }
 }
 
+void plot(const Flags& flags) {
+  ReportOptions o;
+  o.constraints = constraints_of(flags);
+  const Frontier f = load(flags.file);
+  o.selected = flags.point;
+  if (!flags.point.empty()) (void)f.index_of(flags.point);
+  if (flags.has_objective()) {
+    const Objective objective = objective_of(flags);
+    o.objective = to_string(objective);
+    if (flags.point.empty()) o.selected = f.points[f.select(o.constraints, objective).point].id;
+  }
+  const std::string html = report_html(f, o);
+  write_file_whole(flags.report, html);
+  if (flags.json) {
+    print_json({{"report", flags.report},
+                {"bytes", html.size()},
+                {"points", f.points.size()},
+                {"selected", o.selected}});
+  } else {
+    fmt::print(stderr, "wrote {} ({} KB)\n", printable(flags.report), html.size() / 1000);
+  }
+}
+
 void merge(const Flags& flags) {
   Frontier all = load(flags.files.at(0));
   for (size_t i = 1; i < flags.files.size(); ++i) all.merge(load(flags.files[i]));
@@ -238,6 +263,11 @@ void add_frontier(CLI::App& app) {
       *c, "select", "The best point under constraints; status 4 if none meets them", flags, select);
   add_goal(*s, flags);
   s->add_option("-o,--output", flags->output, "Write the point as a plan file (.plan.json)");
+  flags = std::make_shared<Flags>();
+  CLI::App* p = add_file_command(*c, "plot", "An HTML report that needs no network", flags, plot);
+  add_goal(*p, flags);
+  p->add_option("--report", flags->report, "The file to write")->required();
+  p->add_option("--point", flags->point, "The point to show first; else the one selected, or the knee");
   flags = std::make_shared<Flags>();
   CLI::App* m = add_command(*c, "merge", "Frontiers of one model on one machine joined", flags, merge);
   m->add_option("files", flags->files, "The frontiers")->required();

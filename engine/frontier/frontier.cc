@@ -172,6 +172,17 @@ void Frontier::update_states() {
   }
 }
 
+namespace {
+
+// Times and rates count by their ratios, scores by their differences.
+double scaled_goodness(const Frontier& f, const Point& p, Quantity q) {
+  const double g = frontier::goodness(f, p, q).value;
+  if (q.axis == Axis::accuracy || g == 0) return g;
+  return g > 0 ? std::log(g) : -std::log(-g);
+}
+
+}  // namespace
+
 std::optional<size_t> Frontier::knee() const {
   const std::vector<size_t> among = pareto();
   if (among.empty()) return std::nullopt;
@@ -179,13 +190,13 @@ std::optional<size_t> Frontier::knee() const {
   for (const Quantity q : frontier::shared_axes(*this, among)) {
     double low = INFINITY, high = -INFINITY;
     for (size_t i : among) {
-      const double g = frontier::goodness(*this, points[i], q).value;
+      const double g = scaled_goodness(*this, points[i], q);
       low = std::min(low, g);
       high = std::max(high, g);
     }
     if (!(high > low)) continue;
     for (size_t k = 0; k < among.size(); ++k)
-      sum[k] += (frontier::goodness(*this, points[among[k]], q).value - low) / (high - low);
+      sum[k] += (scaled_goodness(*this, points[among[k]], q) - low) / (high - low);
   }
   return among[static_cast<size_t>(std::max_element(sum.begin(), sum.end()) - sum.begin())];
 }

@@ -178,6 +178,12 @@ expect 2 'contradict' frontier select "$frontier" --constraint 'latency<=1ms, la
 expect 2 'not a quantity' frontier select "$frontier" --minimize speed
 expect 2 'minimize and --maximize' frontier select "$frontier"
 expect 2 'write minimize latency' frontier select "$frontier" --maximize latency
+expect 0 'wrote' frontier plot "$frontier" --report "$work/report.html" --constraint 'accuracy.drop<=1pp' --minimize latency
+grep -q '</html>' "$work/report.html" && passed=$((passed + 1)) || { echo 'FAILED: no report'; failed=$((failed + 1)); }
+expect 0 '' frontier plot "$frontier" --report "$work/report.html" --point p3 --json && json report points selected
+expect 5 "no point 'p99'" frontier plot "$frontier" --report "$work/report.html" --point p99
+expect 5 'IO' frontier plot "$frontier" --report "$work/file/below.html"
+expect 2 'report' frontier plot "$frontier"
 expect 0 '' explain "$work/m.plan.json" && matches 'classifier.gemm +Gemm' && matches 'stays|saves'
 expect 0 '' explain "$frontier" f32 --json && json id choices measured
 expect 0 '' frontier explain "$frontier"

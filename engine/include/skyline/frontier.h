@@ -143,8 +143,9 @@ class Frontier {
     return select(std::span(constraints.begin(), constraints.size()), objective);
   }
 
-  // The point of the Pareto set that is farthest out when every axis is scaled to its range there: where
-  // giving up more on one axis begins to buy less on the others. Absent if there are no points.
+  // The point of the Pareto set that is farthest out when every axis (latency and throughput by their
+  // logarithms) is scaled to its range there: where giving up more on one axis begins to buy less on the
+  // others. Absent if there are no points.
   std::optional<size_t> knee() const;
 
   // What `other` knows is added. Points that say the same are joined, and the one measured on more runs wins;
@@ -182,6 +183,15 @@ std::string to_csv(const Frontier& f);
 
 // A plan file is a frontier of one point: the schema "skyline.plan" in its place. load_frontier reads both.
 void save_plan(const Frontier& f, size_t point, const std::string& path);
+
+struct ReportOptions {
+  std::string title;                    // "" for the model's name
+  std::string selected;                 // id of the point to show first; "" for the knee
+  std::vector<Constraint> constraints;  // shaded in the plots
+  std::string objective;                // as text, shown beside the selected point
+};
+// One HTML file that needs nothing else: plots linked by hover and click, and why each node is where it is.
+std::string report_html(const Frontier& f, const ReportOptions& options = {});
 
 // Writes a file so that a reader, or a crash at any moment, sees the old or the new content and nothing
 // between. What is not a regular file (a pipe, /dev/stdout) is written in place. Error{io}.
