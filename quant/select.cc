@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <set>
 
 #include "graph/passes/match.h"
 
@@ -27,6 +28,7 @@ class Selector {
   }
 
   Selection run() {
+    for (NodeId id : g_.order()) names_.insert(g_.node(id).name);
     check_names();
     const std::vector<NodeId> order = g_.order();
     find_results(order);
@@ -43,13 +45,14 @@ class Selector {
   size_t key(ValueId v) const { return static_cast<size_t>(v); }
 
   bool kept(const Node& n) const {
-    return std::any_of(keep_.begin(), keep_.end(),
-                       [&](const std::string& k) { return k == n.name || k == n.op->name; });
+    return std::any_of(keep_.begin(), keep_.end(), [&](const std::string& k) {
+      return k == n.name || (k == n.op->name && !names_.contains(k));
+    });
   }
   void check_names() const {
     for (const std::string& k : keep_) {
-      bool known = false;
-      for (NodeId id : g_.order()) known |= g_.node(id).name == k || g_.node(id).op->name == k;
+      bool known = names_.contains(k);
+      for (NodeId id : g_.order()) known |= g_.node(id).op->name == k;
       if (!known) throw Error(Code::invalid, "no node or operator is named '" + k + "'");
     }
   }
@@ -218,6 +221,7 @@ class Selector {
   }
 
   const Graph& g_;
+  std::set<std::string> names_;  // of nodes
   const std::vector<std::string>& keep_;
   Selection s_;
   std::vector<bool> wanted_, leaves_;

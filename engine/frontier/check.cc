@@ -81,6 +81,11 @@ void check_info(const FrontierInfo& info) {
   const std::string& sha = info.model_sha1;
   if (!sha.empty() && (sha.size() != 40 || sha.find_first_not_of("0123456789abcdef") != std::string::npos))
     fail("model.sha1", "is not 40 hexadecimal digits");
+  for (const auto& [value, range] : info.ranges) {
+    check_text("ranges", value);
+    if (!std::isfinite(range.first) || !std::isfinite(range.second) || !(range.first <= range.second))
+      fail("ranges." + value, "is not from low to high");
+  }
   for (int64_t n : {info.data.calibration, info.data.selection, info.data.report})
     check_range<int64_t>("data", n, 0, int64_t{1} << 60);
 }

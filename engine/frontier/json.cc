@@ -60,6 +60,8 @@ Json write_point(const Point& p) {
 }
 
 Json write_head(const FrontierInfo& i, std::string_view schema) {
+  Json ranges = Json::object();
+  for (const auto& [value, range] : i.ranges) ranges[value] = {range.first, range.second};
   return {{"schema", schema},
           {"version", kVersion},
           {"tool", i.tool},
@@ -75,7 +77,8 @@ Json write_head(const FrontierInfo& i, std::string_view schema) {
             {"calibration", i.data.calibration},
             {"selection", i.data.selection},
             {"report", i.data.report}}},
-          {"seed", i.seed}};
+          {"seed", i.seed},
+          {"ranges", ranges}};
 }
 
 std::string write(const FrontierInfo& info, std::span<const Point> points, std::string_view schema) {
@@ -130,6 +133,12 @@ class Reader {
     if (!j) return;
     if (!j->is_array() || j->size() != 3) fail("is not [value, low, high]", key);
     out = Estimate{number((*j)[0], key), number((*j)[1], key), number((*j)[2], key)};
+  }
+  void read(const char* key, std::pair<double, double>& out) const {
+    const Json* j = find(key);
+    if (!j) return;
+    if (!j->is_array() || j->size() != 2) fail("is not [low, high]", key);
+    out = {number((*j)[0], key), number((*j)[1], key)};
   }
   Reader object(const char* key) const {
     static const Json kEmpty = Json::object();
@@ -232,6 +241,9 @@ FrontierInfo read_info(const Reader& r) {
   data.read("selection", i.data.selection);
   data.read("report", i.data.report);
   r.read("seed", i.seed);
+  const Reader ranges = r.object("ranges");
+  if (ranges.json().size() > frontier::kMostChoices) r.fail("has too many entries", "ranges");
+  for (const auto& [value, range] : ranges.json().items()) ranges.read(value.c_str(), i.ranges[value]);
   r.read("tool", i.tool);
   return i;
 }

@@ -7,6 +7,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "skyline/constraint.h"
@@ -89,6 +90,8 @@ struct FrontierInfo {
   DataSplit data;
   uint64_t seed = 0;
   std::string tool;  // name and version of what wrote it
+  // Of activations by name, low to high: what int8 nodes take their scales from.
+  std::map<std::string, std::pair<double, double>> ranges = {};
   friend bool operator==(const FrontierInfo&, const FrontierInfo&) = default;
 };
 

@@ -38,7 +38,7 @@ Method method_from_name(std::string_view s);  // Error{invalid} listing the know
 
 struct Options {
   Method method = Method::mse;
-  double percentile = 99.995;     // of the values, kept on either side
+  double percentile = 99.995;  // of the values, kept on either side
   // Ranges that are known already, as a Result has them: those values are not observed again.
   std::map<std::string, std::pair<double, double>> ranges;
   std::vector<std::string> keep;  // nodes that stay f32, by name or by operator; Error{invalid} if unknown
@@ -68,6 +68,13 @@ struct Result {
 // examples.
 Result quantize_int8(const Graph& model, const Examples& calibration, const MakeRunner& make_runner,
                      const Options& options = {});
+
+// The ranges of all activations of the model, by name, as quantize_int8 would choose them: for
+// Options::ranges, where the same model is quantized in many ways.
+std::map<std::string, std::pair<double, double>> activation_ranges(const Graph& model,
+                                                                   const Examples& calibration,
+                                                                   const MakeRunner& make_runner,
+                                                                   const Options& options = {});
 
 }  // namespace skyline::quant
 #pragma GCC visibility pop

@@ -1,0 +1,68 @@
+#pragma once
+// The frontier of a model on this machine: which precision each product should have, found from what products
+// cost and what noise they add, and measured.
+#include <atomic>
+#include <functional>
+#include <map>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "skyline/constraint.h"
+#include "skyline/data.h"
+#include "skyline/frontier.h"
+#include "skyline/model.h"
+
+#pragma GCC visibility push(default)  // part of the shared library's interface
+namespace skyline {
+
+struct OptimizeOptions {
+  double budget_seconds = 120;  // of the search, calibration included; it ends within about a tenth more
+  // Threads (0: the CPUs that this process may use), isa and layouts of all sessions.
+  SessionOptions session;
+  std::vector<Precision> rungs;  // besides f32; empty: all that this machine has
+  // Empty: top1 where there are labels of classes, else agreement for outputs that rank classes, else cosine.
+  std::optional<MetricKind> metric;
+  // What the search should look into most; the frontier holds other points too.
+  std::vector<Constraint> constraints;
+  Objective objective = {false, {{{Axis::latency, Statistic::p50}, 1}}};
+  uint64_t seed = 1;
+  double calibration_share = 0.2, selection_share = 0.4;  // of the examples; the rest is for the report
+  int64_t most_calibration = 64;                          // examples that ranges are taken from
+  // Streams that are tried for throughput; empty: 1, and as many as there are threads.
+  std::vector<int> streams;
+  // What is happening, and how much of the budget is used, 0 to 1.
+  std::function<void(const std::string& stage, double share)> progress;
+  std::function<void(const Frontier&)> found;  // whenever the frontier has got better
+  const std::atomic<bool>* cancel = nullptr;   // ends the search soon, with what has been found
+  // A frontier of the same model, machine, data and seed: its points are not measured again.
+  std::optional<Frontier> resume;
+};
+
+// Measures, on this machine, now. The model must have f32 products with constant weights (Error{unsupported}
+// otherwise) and take the data (Error{input}). The first point is always plain f32. Points were measured on
+// the selection part of the data; Frontier::info says what the split was, and `report` holds accuracies on
+// the part that nothing was chosen by.
+struct OptimizeResult {
+  Frontier frontier;
+  Selection selection;  // by the constraints and the objective
+  struct Report {
+    std::string point;  // id
+    Estimate accuracy, drop;
+    int64_t examples = 0;
+  };
+  std::vector<Report> report;  // f32 and the selected point
+  // How good the predictions were: medians of |predicted / measured - 1| of latencies, and Spearman's
+  // correlation of predicted noise with the measured loss; absent with fewer than three points.
+  std::optional<double> latency_residual, noise_correlation;
+  int64_t measured_runs = 0, evaluated_examples = 0;
+  std::vector<std::string> warnings;
+};
+OptimizeResult optimize(const Model& model, const Dataset& data, const OptimizeOptions& options = {});
+
+// A session that computes as a point of that frontier says. Error{invalid} if the model has no such nodes.
+Session plan_session(const Model& model, const Frontier& frontier, const Point& point);
+
+}  // namespace skyline
+#pragma GCC visibility pop

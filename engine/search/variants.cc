@@ -1,0 +1,82 @@
+#include "engine/search/variants.h"
+
+#include "graph/ir/infer.h"
+#include "graph/ir/precision.h"
+#include "kernels/gemm/gemm.h"
+#include "quant/prepare.h"
+#include "quant/select.h"
+#include "skyline/quantize.h"
+
+namespace skyline {
+namespace {
+
+// Open dimensions as 1, to know what products cost; the graph that runs keeps them open.
+Graph with_static_shapes(Graph g) {
+  for (ValueId v : g.inputs()) {
+    for (Dim& d : g.value(v).fact.dims) {
+      if (!d.known()) d = Dim(1);
+    }
+  }
+  for (NodeId id : g.order()) {
+    for (ValueId v : g.node(id).outputs) {
+      if (v != kNoValue) g.value(v).fact = Fact();
+    }
+  }
+  infer_graph(g);
+  return g;
+}
+
+}  // namespace
+
+Variants::Variants(const Model& model, SessionOptions options)
+    : prepared_(quant::prepare(model.graph())), options_(std::move(options)) {
+  flow_ = flow_of(with_static_shapes(prepared_));
+  if (flow_.products.empty()) {
+    throw Error(
+        Code::unsupported,
+        "the model has no Conv, ConvTranspose, Gemm or MatMul with constant weights: there is nothing to "
+        "choose a precision for");
+  }
+  const quant::Selection all = quant::select_int8(prepared_, {});
+  for (const Flow::Product& p : flow_.products) int8_.push_back(all.role(p.id) == quant::Role::product);
+}
+
+bool Variants::can(size_t product, Precision rung) const {
+  if (rung == Precision::f32) return true;
+  if (rung == Precision::int8) return int8_[product];
+  const IsaSet isa = isa_level(options_.isa);
+  return kernels::choose_dense({.m = 16, .n = 16, .k = 16, .const_b = true, .precision = rung}, isa) !=
+         nullptr;
+}
+
+void Variants::calibrate(const quant::Examples& examples,
+                         const std::function<void(int64_t, int64_t)>& progress) {
+  quant::Options o;
+  o.progress = progress;
+  SessionOptions f32 = options_;
+  f32.precision = Precision::model;
+  ranges_ = quant::activation_ranges(prepared_, examples, session_runner(f32), o);
+}
+
+Session Variants::session(const std::vector<Precision>& rungs, int threads) const {
+  SessionOptions o = options_;
+  if (threads > 0) o.threads = threads;
+  o.precision = Precision::model;
+  o.node_precision.clear();
+  quant::Options q;
+  q.ranges = ranges_;
+  bool any_int8 = false;
+  for (size_t i = 0; i < rungs.size(); ++i) {
+    const std::string& name = flow_.products[i].name;
+    if (rungs[i] == Precision::int8) {
+      any_int8 = true;
+      continue;
+    }
+    q.keep.push_back(name);
+    if (rungs[i] != Precision::f32) o.node_precision[name] = rungs[i];
+  }
+  if (!any_int8) return Session(Model(prepared_), o);
+  return Session(Model(quant::quantize_int8(prepared_, {}, session_runner(o), q).graph), o);
+}
+
+}  // namespace skyline
