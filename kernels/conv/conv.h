@@ -65,6 +65,7 @@ enum class ConvMethod : uint8_t {
   lines,            // dense kernels: tiles read a copy of the padded image
   patches,          // dense kernels: patches are copied side by side, rows of a product
   direct,           // lines of input, copied where there is padding: tiles need one address
+  spread,           // transposed, the kernel as large as the stride: pixels make blocks of their own
   gather,           // few input channels: whole lines of the kernel are read in place, or copied at the edges
   indirect,         // the micro-kernel reads pixels in place, through pointers
 };
@@ -89,7 +90,7 @@ struct ConvPlan {
   ConvProblem problem;
   const ConvAlgorithm* algorithm = nullptr;
   const GemmKernel* kernel = nullptr;          // gemm, gather and indirect
-  const DirectKernel* direct = nullptr;        // direct, and winograd's products
+  const DirectKernel* direct = nullptr;        // direct and spread, and winograd's products
   const WinogradKernel* winograd = nullptr;    // winograd only
   const DepthwiseKernel* depthwise = nullptr;  // depthwise only
   const DepthwiseBytesKernel* depthwise_bytes = nullptr;

@@ -1,7 +1,7 @@
 // Packed weights. GEMM-like methods: for each phase (see AxisPhase), for each group, the panels of pack.h
 // over the phase's taps times the group's input channels, each tap padded to whole steps; every group starts
 // on a cache line. Depthwise: [taps][oc rounded up to 16] f32, integers less their zero point.
-// Direct: panels of pack.h per group, see pack_direct. Winograd: see run.h.
+// Direct: panels of pack.h per group, see pack_direct. Winograd: see run.h. Spread: see spread.cc.
 #include "kernels/gemm/pack.h"
 
 #include <algorithm>
@@ -115,6 +115,8 @@ void conv_pack(const ConvPlan& plan, const ConvWeights& w, std::byte* packed) no
   if (plan.algorithm->method == ConvMethod::winograd)
     return pack_winograd(plan, static_cast<const float*>(w.w), packed);
   if (plan.algorithm->method == ConvMethod::direct) return pack_direct(plan, w, packed);
+  if (plan.algorithm->method == ConvMethod::spread)
+    return pack_spread(plan, static_cast<const float*>(w.w), packed);
   size_t i = 0;
   for (const AxisPhase& z : plan.axes[0]) {
     for (const AxisPhase& y : plan.axes[1]) {

@@ -187,6 +187,11 @@ bool direct_pays(const ConvProblem& p, IsaSet isa) noexcept {
   return p.planar || p.out(2) >= 5 || p.kernel[2] > 1;
 }
 
+std::string_view refusal_apart(const ConvProblem& p, IsaSet isa) noexcept {
+  if (!find_kernel<DirectKernel>("direct", isa)) return "no direct kernel for this ISA";
+  return refusal_spread(p);
+}
+
 std::string_view refusal_gather(const ConvProblem& p, IsaSet) noexcept {
   if (has_bf16(p)) return kBf16;
   if (p.planar) return kPlanar;
@@ -212,6 +217,7 @@ constexpr ConvAlgorithm kAlgorithms[] = {
     {"winograd2", ConvMethod::winograd, refusal_winograd2, winograd2_pays, 2},
     {"direct", ConvMethod::direct, refusal_direct, direct_pays},
     {"gemm", ConvMethod::gemm, refusal_gemm, nullptr},
+    {"spread", ConvMethod::spread, refusal_apart, nullptr},
     {"gather", ConvMethod::gather, refusal_gather, nullptr},
     {"indirect", ConvMethod::indirect, refusal_indirect, nullptr},
 };
@@ -420,6 +426,10 @@ ConvPlan conv_plan(const ConvProblem& problem, IsaSet isa, const ConvChoice& cho
       plan.packed_bytes = align_up(static_cast<size_t>(shape.bytes())) * static_cast<size_t>(problem.groups);
       break;
     }
+    case ConvMethod::spread:
+      plan.direct = choose_direct(spread_product(problem), isa);
+      plan.packed_bytes = spread_packed(plan);
+      break;
     case ConvMethod::gather:
     case ConvMethod::indirect:
       plan.kernel = kernel;

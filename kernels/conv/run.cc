@@ -50,6 +50,9 @@ ConvScratch conv_scratch(const ConvPlan& plan) noexcept {
     s.per_thread = winograd_scratch(plan);
   } else if (plan.algorithm->method == ConvMethod::direct) {
     s.per_thread = direct_scratch(p);
+  } else if (plan.algorithm->method == ConvMethod::spread) {
+    s.image = spread_image(p);
+    s.per_thread = spread_scratch(p);
   } else if (plan.algorithm->method == ConvMethod::lines) {
     s.image = lines_image(plan);
   } else if (plan.algorithm->method == ConvMethod::patches) {
@@ -104,6 +107,8 @@ void conv_run(const ConvPlan& plan, const ConvArgs& args, std::byte* workspace, 
     run_winograd(run);
   } else if (plan.algorithm->method == ConvMethod::direct) {
     run_direct(run);
+  } else if (plan.algorithm->method == ConvMethod::spread) {
+    run_spread(run);
   } else if (plan.algorithm->method == ConvMethod::lines) {
     run_lines(run);
   } else if (plan.algorithm->method == ConvMethod::patches) {

@@ -71,6 +71,14 @@ inline size_t dense_bias_bytes(const ConvProblem& p) {
 size_t patches_image(const ConvPlan& plan) noexcept;
 void run_patches(const ConvRun& run) noexcept;
 size_t patches_scratch(const ConvPlan& plan) noexcept;  // per thread
-void run_on_tiles(const ConvRun& run) noexcept;         // gather and indirect
+// Transposed, kernel and stride alike: the 1x1 convolution that a line of the kernel is; see spread.cc.
+std::string_view refusal_spread(const ConvProblem& p) noexcept;
+ConvProblem spread_product(const ConvProblem& p) noexcept;
+size_t spread_packed(const ConvPlan& plan) noexcept;
+void pack_spread(const ConvPlan& plan, const float* w, std::byte* packed) noexcept;
+size_t spread_image(const ConvProblem& p) noexcept;
+size_t spread_scratch(const ConvProblem& p) noexcept;  // per thread
+void run_spread(const ConvRun& run) noexcept;
+void run_on_tiles(const ConvRun& run) noexcept;  // gather and indirect
 
 }  // namespace skyline::kernels

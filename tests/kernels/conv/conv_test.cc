@@ -190,6 +190,26 @@ TEST_CASE("f32 transposed conv: strides above and below the kernel, dilation, gr
   check_f32(p, 12);
 }
 
+TEST_CASE("f32 transposed conv: kernels as large as the stride") {
+  int variant = 0;
+  for (int64_t k : {1, 2, 3}) {
+    for (int64_t oc : {1, 5, 16, 70}) {
+      for (int64_t ic : {1, 16, 33}) {
+        ConvProblem p = image(ic, oc, 4, 7, k, k, 0);
+        p.transposed = true;
+        check_f32(p, variant++);
+        check_f32(p, 15 - variant % 16);
+      }
+    }
+  }
+  ConvProblem p = image(6, 4, 3, 30, 2, 2, 0);
+  p.transposed = true;
+  p.in[0] = 2;
+  p.kernel[0] = p.stride[0] = 3;
+  check_f32(p, 13);
+  check_f32(p, 7);
+}
+
 TEST_CASE("conv: the same bits for any number of threads") {
   for (int64_t groups : {1, 32}) {
     ConvProblem p = image(32, 32, 20, 20, 3, 1, 1);
