@@ -191,6 +191,10 @@ void finish(Job& job) {
 
 }  // namespace
 
+void reserve_helpers(int count) noexcept {
+  if (Pool& p = pool(); !p.stopped && count > 0) p.start(count);
+}
+
 void pool_for(int threads, int64_t n, int64_t grain, RangeBody body, void* self) noexcept {
   if (n <= 0) return;
   grain = std::max<int64_t>(grain, 1);

@@ -98,6 +98,17 @@ expect 0 '' inspect "$model" --stop-after 1
 grep -q '^ *1 [a-z-]* at ' "$work/out" && passed=$((passed + 1)) || { echo 'FAILED: --stop-after names no rewrite'; failed=$((failed + 1)); }
 expect 0 '' bench "$model" --duration 0.1 --threads 1 --json && json latency_ms throughput_per_s load_ms peak_rss_mb threads batch precision isa model machine
 expect 0 '' bench "$model" --duration 0.1 --batch 3
+expect 0 '' bench "$model" --duration 0.1 --warmup 0 --scenario offline --streams 2 --batch 8 --json && json latency_interval_ms throughput_interval_per_s streams result
+expect 0 '' bench "$model" --duration 0.1 --warmup 0 --scenario server --qps 300 --batch 4 --max-delay 1ms --json && json server latency_ms result
+python3 -c 'import json,sys; s=json.load(open(sys.argv[1]))["server"]; assert s["requests_per_s"] == 300 and s["seed"] == 1, s' "$work/out" &&
+  passed=$((passed + 1)) || failed=$((failed + 1))
+expect 0 '' bench "$model" --duration 0.05 --warmup 0 --scenario server --p99 500ms --streams 2 --batch 4 --json && json server
+expect 4 '' bench "$model" --duration 0.05 --warmup 0 --scenario server --p99 1ns --json && json server
+for flags in '--scenario server' '--qps 5' '--p99 5ms' '--scenario server --p99 5' '--scenario server --qps 5 --p99 5ms' '--scenario offline --qps 5' \
+  '--streams 0' '--streams 1000' '--scenario nonsense' '--scenario server --qps -1' '--scenario server --qps 10 --max-delay 3'; do
+  # shellcheck disable=SC2086
+  expect 2 '' bench "$model" $flags
+done
 expect 0 '' profile "$model" --runs 2 --trace "$work/trace.json" --json && json steps total_us machine memory
 python3 -c 'import json,sys; assert json.load(open(sys.argv[1]))["traceEvents"]' "$work/trace.json" && passed=$((passed + 1)) || failed=$((failed + 1))
 expect 0 '' verify "$root/tests/data/digits" --json --rtol 1e-3 --atol 1e-5 && json total passed wrong unsupported crashed not_passed
