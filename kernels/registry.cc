@@ -36,6 +36,7 @@ constexpr const KernelInfo* kAll[] = {
     &dense_bf16_amx,
     &dense_bf16x3_amx,
     &dense_bf16x6_amx,
+    &dense_f16_avx512fp16,
     // of 8-bit integers, four at a time
     &dense_i8_amx,
     &dense_u8_amx,

@@ -40,8 +40,8 @@ void pack_floats(const DenseKernel& kernel, const BSource& src, const DenseRuns&
     const int64_t col = p * shape.nr;
     BSource from = src;
     from.b = static_cast<const std::byte*>(src.b) + col * src.n_stride * size;
-    finite &=
-        kernel.pack(from, runs, std::min<int64_t>(shape.nr, n - col), shape.stride(p), to + shape.offset(p));
+    finite &= kernel.pack(from, runs, kernel.steps(runs.runs * runs.k), std::min<int64_t>(shape.nr, n - col),
+                          shape.stride(p), to + shape.offset(p));
   }
   *const_cast<int32_t*>(kernel.column_sums(to, n, k)) = !finite;
 }

@@ -11,7 +11,10 @@
 // column_sum, if b_zero is 0 (i8) or 128 (u8): GemmProblem::centered_b says so. A is read as stored where its
 // type and stride suit, else it is copied: i8 becomes u8 by adding 128, and so does its zero point.
 //
-// Floats: a factor is a sum of `planes` bf16 numbers, each the rest that the ones before leave, rounded to
+// f16: rounded to f16, and so are sums of short runs, which are then added up in f32; where f16 overflows the
+// sum is computed in f32.
+//
+// bf16: a factor is a sum of `planes` bf16 numbers, each the rest that the ones before leave, rounded to
 // nearest even; of their products the largest 1, 3 or 6 are summed in f32. What is smaller than 2^-126 counts
 // as 0, in a factor, its planes and a sum. An infinity or NaN is its first plane alone; as it would make NaN
 // of the zeros behind, a tile that may hold one says so (finite) and is computed with whole factors. In
@@ -46,7 +49,7 @@ struct DenseTile {
   int64_t first = 0, count = 0;
   bool add = false, more = false;
   std::byte* partial = nullptr;
-  bool finite = true;                  // floats: false if A or B may hold an infinity or NaN
+  bool finite = true;  // floats: false if A or B may hold an infinity or NaN
   void* c = nullptr;
   int64_t c_stride = 0;  // bytes
   // Bytes from c to each row, or -1: not wanted. Multiples of c_stride if there is a residual, whose rows
@@ -73,11 +76,12 @@ struct DenseKernel : KernelInfo {
   // Called by a thread before and after a run of tiles, where given: tile configuration.
   void (*enter)() noexcept = nullptr;
   void (*leave)() noexcept = nullptr;
-  // Floats. split: see there; returns whether all is finite. pack: one panel of n columns, like dense_pack.
+  // Floats. split: see there; returns whether all is finite. pack: one panel of n columns, `steps` in
+  // a line, like dense_pack.
   int planes = 1, values = 4;  // values of K in a step
   int64_t cut = 0;             // steps in a part of K that rows of a tile stay in L1 for; 0: never cuts
   bool (*split)(const DenseSplit&) noexcept = nullptr;
-  bool (*pack)(const BSource& src, const struct DenseRuns& runs, int64_t n, int64_t b_stride,
+  bool (*pack)(const BSource& src, const struct DenseRuns& runs, int64_t steps, int64_t n, int64_t b_stride,
                std::byte* to) noexcept = nullptr;
 
   bool floats() const { return values == 2; }
@@ -103,6 +107,7 @@ struct DenseKernel : KernelInfo {
 
 #if defined(__x86_64__)
 extern const DenseKernel dense_u8_amx, dense_i8_amx, dense_u8_avx512vnni;
+extern const DenseKernel dense_f16_avx512fp16;
 extern const DenseKernel dense_bf16_amx, dense_bf16x3_amx, dense_bf16x6_amx;
 #endif
 

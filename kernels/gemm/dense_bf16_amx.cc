@@ -1,6 +1,7 @@
 // Products of floats on AMX tiles: two by two tiles of 16x16 sums, 32 values of K at a time, each factor one,
 // two or three bf16 numbers. The contract is in dense.h.
 #include "kernels/gemm/bf16_planes.h"
+#include "kernels/gemm/dense_copy.h"
 #include "kernels/gemm/dense_tiles.h"
 
 namespace skyline::kernels {
@@ -36,7 +37,7 @@ void run(const DenseTile& t) noexcept {
   }
   each_tile(t, kSide, kSide, kPlanes, [&](const Place& p) {
     alignas(64) float sums[kSide][kSide];
-    sum_whole_factors<kPlanes>(t, p, sums[0], kSide);
+    sum_whole_factors<Planes<kPlanes>>(t, p, sums[0], kSide);
     finish_floats(t, p.part, sums[0], kSide);
   });
 }
@@ -62,8 +63,8 @@ constexpr DenseKernel row(std::string_view name, int rate) {
           kPlanes,
           2,
           kCut / kPlanes / kTile * kTile,
-          split<kPlanes>,
-          pack<kPlanes>};
+          split<Planes<kPlanes>>,
+          pack<Planes<kPlanes>>};
 }
 
 }  // namespace

@@ -188,6 +188,14 @@ struct StoreBf16 {
   }
 };
 
+struct StoreF16 {
+  using Type = uint16_t;
+  static void store(char* c, int64_t j, F32 x, __mmask16 lanes) {
+    const __m256i halves = _mm512_cvtps_ph(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+    _mm256_mask_storeu_epi16(reinterpret_cast<uint16_t*>(c) + j, lanes, halves);
+  }
+};
+
 template <class Store, Act F, bool kBias>
 inline void finish_rows(const DenseTile& t, const Part& p, const float* sums, int64_t ld) {
   const Epilogue& e = t.epilogue;
@@ -239,6 +247,7 @@ inline void finish_floats(const DenseTile& t, const Part& p, const float* sums, 
 [[maybe_unused]] __attribute__((noinline)) void finish_floats(const DenseTile& t, const Part& p,
                                                               const float* sums, int64_t ld) {
   if (t.out == DType::bf16) return finish_floats<StoreBf16>(t, p, sums, ld);
+  if (t.out == DType::f16) return finish_floats<StoreF16>(t, p, sums, ld);
   finish_floats<StoreF32>(t, p, sums, ld);
 }
 

@@ -106,7 +106,10 @@ struct DenseRun {
     for (; row < b.m1; row += chunk) {
       const int64_t rows = std::min(chunk, b.m1 - row);
       const std::byte* from = a + row * m_stride * a_size();
-      if (kernel.floats()) {
+      if (p.a == kernel.in && kernel.planes == 1 && k_stride == 1) {
+        const int64_t size = a_size();
+        dense_rows(kernel, kernel.in, from, rows, p.k * size, m_stride * size, 1, scratch, stride());
+      } else if (kernel.floats()) {
         const DenseSplit split{from,     p.a,     rows,     p.k,     m_stride,
                                k_stride, scratch, stride(), plane(), plan.steps * kernel.values};
         mine.finite = kernel.split(split) && g.finite;

@@ -10,7 +10,8 @@
 //
 // Types: f32 x f32 -> f32; u8|i8 x u8|i8 -> i32, f32, u8 or i8 (see Epilogue), exact in 32-bit integers on
 // every ISA. Where there are bf16 tiles (AMX) also f32|bf16 x f32|bf16 -> f32|bf16, if both are bf16 or
-// `precision` is one of the bf16 rungs. Results are the same bits for any number of threads. Running
+// `precision` is one of the bf16 rungs; and where there is f16 arithmetic (AVX512-FP16) f32|f16 x f32|f16 ->
+// f32|f16, if it is f16. Results are the same bits for any number of threads. Running
 // allocates nothing and cannot fail. C never overlaps A, B or the workspace; the residual may be C itself. C
 // is never read otherwise (there is no beta: it is the residual).
 #include <cstddef>
@@ -39,8 +40,9 @@ struct GemmProblem {
   DType a = DType::f32, b = DType::f32, c = DType::f32;
   // Of products of floats: the coarsest arithmetic that may be used. It is a permission: where the machine
   // lacks the arithmetic, or it does not pay, f32 is used. Bounds of the error of a sum, relative to the sum
-  // of magnitudes |a * b|: 2^-8 for bf16, 2^-16 for bf16x3, that of f32 for bf16x6 and f32, and in all of
-  // them but f32 numbers below 2^-126 count as 0, also those left when a factor is split. Infinities and NaN
+  // of magnitudes |a * b|: 2^-8 for f16 and bf16, 2^-16 for bf16x3, that of f32 for bf16x6 and f32. With
+  // bf16, bf16x3 and bf16x6 numbers below 2^-126 count as 0, also those left when a factor is split; f16
+  // rounds factors below 2^-14 to multiples of 2^-24, and those above 65504 to infinity. Infinities and NaN
   // give what f32 gives.
   Precision precision = Precision::f32;
 };

@@ -60,13 +60,14 @@ const GemmKernel* choose(const GemmProblem& p, IsaSet isa) {
   return best;
 }
 
-bool is_f32_or_bf16(DType t) {
-  return t == DType::f32 || t == DType::bf16;
+bool are_f32_or(DType t, const GemmProblem& p) {
+  const auto is = [t](DType x) { return x == DType::f32 || x == t; };
+  return is(p.a) && is(p.b) && is(p.c);
 }
 
 // bf16 planes of a factor that the problem allows, or 0. Products of bf16 are exact in f32.
 int planes_of(const GemmProblem& p) {
-  if (!is_f32_or_bf16(p.a) || !is_f32_or_bf16(p.b) || !is_f32_or_bf16(p.c)) return 0;
+  if (!are_f32_or(DType::bf16, p)) return 0;
   if (p.a == DType::bf16 && p.b == DType::bf16 && p.alpha == 1.0f) return 1;
   if (p.precision == Precision::bf16) return 1;
   if (p.precision == Precision::bf16x3) return 2;
@@ -74,6 +75,7 @@ int planes_of(const GemmProblem& p) {
 }
 
 bool dense_fits(const GemmProblem& p, const DenseKernel& k) {
+  if (k.in == DType::f16) return are_f32_or(DType::f16, p) && p.precision == Precision::f16;
   if (k.floats()) return planes_of(p) == k.planes;
   const bool bytes = is_byte(p.a) && is_byte(p.b) && (is_byte(p.c) || p.c == DType::i32 || p.c == DType::f32);
   return bytes && p.centered_b && (k.in == p.a || k.in == DType::u8);
@@ -132,6 +134,9 @@ GemmPlan gemm_plan(const GemmProblem& problem, IsaSet isa, const GemmKernel* for
   plan.problem = problem;
   if (!forced) {
     plan.dense = choose_dense(problem, isa);
+    // Several planes take as many bytes as f32 or more: with few rows it is these that cost.
+    const bool few = problem.m * std::max<int64_t>(problem.batch, 1) < 8 && problem.const_b;
+    if (plan.dense && plan.dense->planes > 1 && few && are_f32_or(DType::f32, problem)) plan.dense = nullptr;
     if (plan.dense) {
       dense_plan(plan);
       return plan;

@@ -90,11 +90,11 @@ Trial f32_trial(const GemmKernel& kernel, const Size& s) {
   return t;
 }
 
-// Errors of the bf16 rungs are relative to the sum of magnitudes, at most 1 each here.
+// Errors of the lower rungs are relative to the sum of magnitudes, at most 1 each here.
 Trial bf16_trial(const DenseKernel& kernel, const Size& s) {
   const Precision rungs[] = {Precision::bf16, Precision::bf16x3, Precision::bf16x6};
   GemmProblem problem{.m = s.m, .n = s.n, .k = s.k, .const_b = true};
-  problem.precision = rungs[kernel.planes - 1];
+  problem.precision = kernel.in == DType::f16 ? Precision::f16 : rungs[kernel.planes - 1];
   auto p = std::make_shared<Product<float, float, float>>(gemm_plan(problem, kernel),
                                                           random_floats(s.m * s.k), random_floats(s.k * s.n));
   const Work work{2 * products(s), 4.0 * static_cast<double>(s.m * s.k + s.k * s.n + s.m * s.n)};

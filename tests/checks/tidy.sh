@@ -5,7 +5,7 @@ set -uo pipefail
 build=${1:-build/release}
 [ -f "$build/compile_commands.json" ] || { echo "no compile_commands.json in $build" >&2; exit 1; }
 base=${SKYLINE_TIDY_BASE:-$(git rev-parse -q --verify HEAD~8 || git rev-list --max-parents=0 HEAD | tail -n 1)}
-mapfile -t changed < <(git diff --name-only --diff-filter=d "$base" -- '*.cc' | grep -vE '\.isa\.cc$|_(sse2|avx2|avx512|avx512vnni|amx|neon)\.cc$|^tests/consumer/')
+mapfile -t changed < <(git diff --name-only --diff-filter=d "$base" -- '*.cc' | grep -vE '\.isa\.cc$|_(sse2|avx2|avx512|avx512vnni|avx512fp16|amx|neon)\.cc$|^tests/consumer/')
 [ ${#changed[@]} -eq 0 ] && exit 0
 files=()
 for f in "${changed[@]}"; do

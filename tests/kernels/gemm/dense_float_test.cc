@@ -1,5 +1,5 @@
-// Products of floats as sums of bf16 numbers: exactly where the factors are small integers, else within the
-// bounds of gemm.h.
+// Products of floats as sums of bf16 numbers, and in f16: exactly where the factors are small integers, else
+// within the bounds of gemm.h.
 #include <doctest/doctest.h>
 
 #include <algorithm>
@@ -33,6 +33,7 @@ std::vector<const DenseKernel*> rows() {
 }
 
 Precision rung(const DenseKernel& k) {
+  if (k.in == DType::f16) return Precision::f16;
   return k.planes == 1 ? Precision::bf16 : k.planes == 2 ? Precision::bf16x3 : Precision::bf16x6;
 }
 
@@ -67,9 +68,9 @@ struct Operand {
   static std::vector<std::byte> stored(const std::vector<float>& v, DType type) {
     std::vector<std::byte> out(v.size() * size_of(type));
     for (size_t i = 0; i < v.size(); ++i) {
-      const uint16_t half = f32_to_bf16_bits(v[i]);
+      const uint16_t half = type == DType::f16 ? f32_to_f16_bits(v[i]) : f32_to_bf16_bits(v[i]);
       if (type == DType::f32) std::memcpy(&out[i * 4], &v[i], 4);
-      if (type == DType::bf16) std::memcpy(&out[i * 2], &half, 2);
+      if (type != DType::f32) std::memcpy(&out[i * 2], &half, 2);
     }
     return out;
   }
@@ -114,10 +115,12 @@ void check_exact(const DenseKernel& kernel, const Shape& s, const Case& t, int t
   // Products of 6-bit numbers are exact with one plane. With more, A takes all the bits that they hold, so
   // that each plane counts, and sums are exact below 2^24.
   const int more = s.k <= 512 ? 0 : 2;
-  const int a_bits = kernel.planes == 1 || t.a == DType::bf16 ? 6
-                     : kernel.planes == 2                     ? 13 - more
-                                                              : 18 - more;
-  const int b_bits = kernel.planes == 3 ? 1 : 3;
+  const bool f16 = kernel.in == DType::f16;  // runs of sums below 2^11
+  const int a_bits = f16                                       ? 4
+                     : kernel.planes == 1 || t.a != DType::f32 ? 6
+                     : kernel.planes == 2                      ? 13 - more
+                                                               : 18 - more;
+  const int b_bits = f16 ? 1 : kernel.planes == 3 ? 1 : 3;
   Operand a(integers(t.batch * a_rows * lda - t.extra, 1, a_bits), t.a),
       b(integers(b_count * b_rows * ldb - t.extra, 2, b_bits), t.b);
   const auto c_bytes = static_cast<size_t>(t.batch * s.m * ldc - t.extra) * size_of(t.c);
@@ -199,10 +202,10 @@ TEST_CASE("bf16 products: every tail of M, N and K, exactly, and nothing past an
 
 TEST_CASE("bf16 products: types, storage orders, epilogues, threads") {
   for (const DenseKernel* kernel : rows()) {
-    for (DType a : {DType::f32, DType::bf16}) {
-      for (DType b : {DType::f32, DType::bf16}) {
-        if (kernel->planes > 1 && a == DType::bf16 && b == DType::bf16) continue;
-        for (DType c : {DType::f32, DType::bf16}) {
+    for (DType a : {DType::f32, kernel->in}) {
+      for (DType b : {DType::f32, kernel->in}) {
+        if (kernel->planes > 1 && a != DType::f32 && b != DType::f32) continue;
+        for (DType c : {DType::f32, kernel->in}) {
           for (int mode = 0; mode < 16; ++mode) {
             Case t{.a = a, .b = b, .c = c, .trans_a = (mode & 1) != 0, .trans_b = (mode & 2) != 0};
             t.const_b = (mode & 4) != 0;
@@ -226,11 +229,11 @@ TEST_CASE("bf16 products: batches, with one B and with many; large shapes on sev
       check_exact(*kernel, {9, 20, 32}, {.const_b = false, .batch = 5, .residual = true}, threads);
       check_exact(*kernel, {9, 20, 32}, {.const_b = false, .batch = 5, .shared_b = true}, threads);
       check_exact(*kernel, {9, 20, 64}, {.batch = 2, .bias_m = true}, threads);
-      check_exact(*kernel, {300, 130, 256}, {.c = DType::bf16, .bias_n = true}, threads);
+      check_exact(*kernel, {300, 130, 256}, {.c = kernel->in, .bias_n = true}, threads);
       check_exact(*kernel, {1, 300, 512}, {.residual = true}, threads);
       // K in parts, and many tiles that wait for the next one.
       check_exact(*kernel, {45, 600, 700}, {.bias_n = true, .residual = true, .act = Act::relu}, threads);
-      check_exact(*kernel, {290, 70, 1300}, {.c = DType::bf16, .extra = 4}, threads);
+      check_exact(*kernel, {290, 70, 1300}, {.c = kernel->in, .extra = 4}, threads);
     }
   }
 }
@@ -262,8 +265,9 @@ TEST_CASE("the error of sums of bf16 products stays below its bound, and with si
 
 TEST_CASE("infinities, NaN and the largest numbers give what f32 gives") {
   const Shape s{35, 40, 70};
-  const float odd[] = {kInf, -kInf, std::nanf(""), kMost, -kMost};
   for (const DenseKernel* kernel : rows()) {
+    const float most = kernel->in == DType::f16 ? 65504.0f : kMost;
+    const float odd[] = {kInf, -kInf, std::nanf(""), most, -most};
     for (int where = 0; where < 3; ++where) {  // A, B packed before, B packed now
       for (int round = 0; round < 10; ++round) {
         auto a = normals(s.m * s.k, 1), b = normals(s.k * s.n, 2);
@@ -303,6 +307,7 @@ TEST_CASE("infinities, NaN and the largest numbers give what f32 gives") {
 TEST_CASE("what is below 2^-126 counts as zero, in factors and their parts") {
   const Shape s{20, 20, 40};
   for (const DenseKernel* kernel : rows()) {
+    if (kernel->in == DType::f16) continue;
     for (int exponent : {-149, -140, -127, -126, -120, -110, -100}) {
       auto a = normals(s.m * s.k, 1);
       const auto b = normals(s.k * s.n, 2);
@@ -324,7 +329,7 @@ TEST_CASE("what is below 2^-126 counts as zero, in factors and their parts") {
 
 TEST_CASE("a rung is a permission: each is computed on every machine") {
   const Shape s{17, 19, 23};
-  const auto a = integers(s.m * s.k, 1, 6), b = integers(s.k * s.n, 2, 6);
+  const auto a = integers(s.m * s.k, 1, 3), b = integers(s.k * s.n, 2, 3);
   std::vector<float> want(static_cast<size_t>(s.m * s.n));
   gemm_reference(problem(s, Precision::f32),
                  {.a = a.data(), .lda = s.k, .b = b.data(), .ldb = s.n, .c = want.data(), .ldc = s.n});
