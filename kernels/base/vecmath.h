@@ -62,18 +62,26 @@ inline V scale2(V x, V k) noexcept {
   return x * xsimd::bitwise_cast<V>((whole - half + bias) << 23);
 }
 
+// exp(c) = m * 2^k with m in [0.7, 1.5].
+template <class V>
+inline V exp_parts(V c, V& k) noexcept {
+  k = xsimd::nearbyint(c * V(1.44269504f));
+  V r = vec::fma(k, V(-0.693359375f), c);  // ln 2 in two parts, the first exact in 10 bits
+  r = vec::fma(k, V(2.12194440e-4f), r);
+  const V p =
+      horner(r, V(0.49999994f), V(0.166665152f), V(0.0416685082f), V(0.00836939644f), V(0.00138096954f));
+  return vec::fma(p, r * r, r) + V(1.0f);
+}
+
 template <class V>
 inline V exp(V x) noexcept {
   // What rounds to 0 is not scaled: to underflow takes about 100 cycles a vector (Sapphire Rapids), and half
   // of the scores under a causal mask would. Above the upper bound the scaling gives infinity.
   const auto none = x < V(-103.98f);
   const V c = xsimd::min(V(89.0f), xsimd::select(none, V(0.0f), x));
-  const V k = xsimd::nearbyint(c * V(1.44269504f));
-  V r = vec::fma(k, V(-0.693359375f), c);  // ln 2 in two parts, the first exact in 10 bits
-  r = vec::fma(k, V(2.12194440e-4f), r);
-  const V p =
-      horner(r, V(0.49999994f), V(0.166665152f), V(0.0416685082f), V(0.00836939644f), V(0.00138096954f));
-  return xsimd::select(none, V(0.0f), scale2(vec::fma(p, r * r, r) + V(1.0f), k));
+  V k;
+  const V m = exp_parts(c, k);
+  return xsimd::select(none, V(0.0f), scale2(m, k));
 }
 
 // log(m * 2^e) with m - 1 = f in [sqrt(1/2) - 1, sqrt(2) - 1]; lo is a small correction to add to the result.
@@ -116,10 +124,24 @@ inline V log1p_unit(V x) noexcept {
 }
 
 template <class V>
-inline V sigmoid(V x) noexcept {
-  const V e = vec::exp(-xsimd::abs(x));
+inline V sigmoid_of(V x, V minus) noexcept {  // minus = -|x|
+  const V e = vec::exp(minus);
   const V r = vec::reciprocal(V(1.0f) + e);
   return xsimd::select(x < V(0.0f), e * r, r);
+}
+
+template <class V>
+inline V sigmoid(V x) noexcept {
+  const V minus = -xsimd::abs(x);
+  const auto tiny = minus < V(-87.3365f);
+  if (!xsimd::any(tiny)) return sigmoid_of(x, minus);
+  // Denormal results, as a mask of a background may be full of, would cost some hundred cycles a vector: as
+  // integers, of which each is a multiple of 2^-149, they cost nothing.
+  V k;
+  const V m = exp_parts(xsimd::max(minus, V(-104.0f)), k);
+  const V least = xsimd::bitwise_cast<V>(xsimd::to_int(xsimd::nearbyint(scale2(m, k + V(149.0f)))));
+  const V y = sigmoid_of(x, xsimd::select(tiny, V(0.0f), minus));
+  return xsimd::select(tiny, xsimd::select(x < V(0.0f), least, V(1.0f)), y);
 }
 
 template <class V>
