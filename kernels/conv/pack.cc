@@ -60,10 +60,24 @@ void pack_phase(const ConvPlan& plan, const ConvWeights& w, const AxisPhase& z, 
   }
 }
 
+// A row per line of the kernel and output channel; see direct.h.
+void pack_dots(const ConvProblem& p, const float* w, std::byte* to) {
+  const int64_t taps = p.taps(), kw = p.kernel[2], row = dots_row(kw * p.ic);
+  auto* dst = reinterpret_cast<float*>(to);
+  for (int64_t line = 0; line < taps / kw; ++line) {
+    for (int64_t o = 0; o < p.oc; ++o, dst += row) {
+      const float* from = w + o * p.ic * taps + line * kw;
+      for (int64_t i = 0; i < kw * p.ic; ++i) dst[i] = from[i % p.ic * taps + i / p.ic];
+      std::fill(dst + kw * p.ic, dst + row, 0.0f);
+    }
+  }
+}
+
 // Panels per group, in the order in which the kernel meets the weights: lines, columns, channels, or for
 // channels-first input channels, lines, columns, which is how they are stored.
 void pack_direct(const ConvPlan& plan, const ConvWeights& w, std::byte* to) {
   const ConvProblem& p = plan.problem;
+  if (plan.direct->max_n > 0) return pack_dots(p, static_cast<const float*>(w.w), to);
   const int64_t taps = p.taps(), icg = p.ic / p.groups, ocg = p.oc / p.groups;
   const PanelShape shape{ocg, taps * icg, plan.direct->nr, plan.direct->lanes, 1};
   for (int64_t g = 0; g < p.groups; ++g, to += align_up(static_cast<size_t>(shape.bytes()))) {
@@ -91,6 +105,10 @@ void pack_direct(const ConvPlan& plan, const ConvWeights& w, std::byte* to) {
 }
 
 }  // namespace
+
+size_t dots_packed(const ConvProblem& p) noexcept {
+  return align_up(static_cast<size_t>(p.kernel[0] * p.kernel[1] * p.oc * dots_row(p.kernel[2] * p.ic) * 4));
+}
 
 void conv_pack(const ConvPlan& plan, const ConvWeights& w, std::byte* packed) noexcept {
   if (plan.algorithm->method == ConvMethod::gemm) {

@@ -127,10 +127,22 @@ double winograd_cycles(const ConvProblem& p, int out) noexcept {
   const double weights = macs * each * 4 > (1 << 20) ? macs * each : 0;
   return std::max(products, weights) + tiles * static_cast<double>(vectors) * (out == 4 ? 110 : 30);
 }
+// The same for a pixel of a direct convolution: with vectors of channels, and with one sum of lanes for each
+// channel.
+double vector_cycles(const ConvProblem& p) noexcept {
+  const int64_t columns = (p.oc / p.groups + 15) / 16;
+  return static_cast<double>(p.taps() * (p.ic / p.groups) * columns) / 2 / 0.85;
+}
+double dots_cycles(const ConvProblem& p) noexcept {
+  const int64_t vectors = p.kernel[0] * p.kernel[1] * dots_row(p.kernel[2] * p.ic) / 16;
+  return static_cast<double>(p.oc) * (static_cast<double>(vectors) / 2 / 0.85 + 8);
+}
+bool dots_pay(const ConvProblem& p, const DirectKernel& k) noexcept {
+  return p.groups == 1 && p.oc <= k.max_n && (!p.planar || p.ic == 1) && dots_cycles(p) < vector_cycles(p);
+}
 double direct_cycles(const ConvProblem& p) noexcept {
-  const int64_t columns = (p.oc + 15) / 16;
-  return static_cast<double>(p.n * p.out_pixels() * p.taps()) * static_cast<double>(p.ic * columns) / 2 /
-         0.85;
+  const double pixel = p.oc <= 8 ? std::min(vector_cycles(p), dots_cycles(p)) : vector_cycles(p);
+  return static_cast<double>(p.n * p.out_pixels()) * pixel;
 }
 // Whether sums of bf16 products beat f32, which may always stand in for them. Cycles on a Xeon with AMX
 // (model 143): of a tile of 32 by 32 sums 90 for each of its products of 32 values of K, and 500 to finish
@@ -322,9 +334,11 @@ const GemmKernel* choose_kernel(const ConvProblem& p, IsaSet isa) {
   return gemm_plan(g, isa).kernel;  // throws if there is none for the types
 }
 
-const DirectKernel* choose_direct(const ConvProblem& p, IsaSet isa) {
+// dots: one with a packing of its own may be chosen.
+const DirectKernel* choose_direct(const ConvProblem& p, IsaSet isa, bool dots = false) {
   const bool few = p.taps() == 1 && p.n * p.out_pixels() < kManyPixels;
   return find_kernel<DirectKernel>("direct", isa, [&](const DirectKernel& k) {
+    if (k.max_n > 0) return dots && dots_pay(p, k);
     return p.oc / p.groups >= k.min_n && !(few && k.min_n > 0) &&
            (!k.window || (k.window == p.kernel[2] && k.stride * p.dilation[2] == p.stride[2]));
   });
@@ -420,7 +434,11 @@ ConvPlan conv_plan(const ConvProblem& problem, IsaSet isa, const ConvChoice& cho
       break;
     }
     case ConvMethod::direct: {
-      plan.direct = choose_direct(problem, isa);
+      plan.direct = choose_direct(problem, isa, true);
+      if (plan.direct->max_n > 0) {
+        plan.packed_bytes = dots_packed(problem);
+        break;
+      }
       const PanelShape shape{problem.oc / problem.groups, problem.taps() * problem.ic / problem.groups,
                              plan.direct->nr, plan.direct->lanes, 1};
       plan.packed_bytes = align_up(static_cast<size_t>(shape.bytes())) * static_cast<size_t>(problem.groups);

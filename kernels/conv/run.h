@@ -51,6 +51,7 @@ void run_direct(const ConvRun& run) noexcept;
 // each.
 inline constexpr int64_t kManyPixels = 64;
 size_t direct_scratch(const ConvProblem& p) noexcept;  // per thread
+size_t dots_packed(const ConvProblem& p) noexcept;     // weights of a direct kernel for few channels
 void run_winograd(const ConvRun& run) noexcept;
 size_t winograd_scratch(const ConvPlan& plan) noexcept;  // per thread
 // Packed weights: a matrix of panels of pack.h per product, input channels by output channels.

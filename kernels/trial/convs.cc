@@ -178,6 +178,8 @@ void add_direct_trials(const KernelInfo& row, std::vector<Trial>& out) {
                         {32, 64, 28, 5, 2},
                         {128, 32, 28, 1},
                         {128, 128, 28, 1},
+                        {32, 1, 56, 5},
+                        {8, 8, 56, 7},
                         {3, 64, 112, 7, 2, true}})
     add_conv(row, s, ConvMethod::direct, out);
 }

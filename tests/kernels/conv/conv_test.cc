@@ -190,6 +190,27 @@ TEST_CASE("f32 transposed conv: strides above and below the kernel, dilation, gr
   check_f32(p, 12);
 }
 
+TEST_CASE("f32 conv: few output channels, lines of all lengths, padding, strides, dilations") {
+  int variant = 0;
+  for (int64_t oc = 1; oc <= 9; ++oc) {
+    for (int64_t width : {1, 8, 21}) {
+      for (int64_t ic : {1, 7, 24}) {
+        check_f32(image(ic, oc, 4, width, 5, 1, 2), variant);
+        check_f32(image(ic * 5, oc, 3, width, 3, 2, 1), variant + 3);
+        ConvProblem p = image(ic * 3, oc, 7, width + 2, 3, 1, 1);
+        p.dilation = {1, 2, 2};
+        check_f32(p, variant++);
+      }
+    }
+    check_f32(image(100, oc, 3, 13, 1, 1, 0), variant++);
+    ConvProblem planar = image(1, oc, 1, 90, 1, 1, 0);
+    planar.kernel[2] = 64;
+    planar.stride[2] = 3;
+    planar.planar = true;
+    check_f32(planar, variant & ~1);
+  }
+}
+
 TEST_CASE("f32 transposed conv: kernels as large as the stride") {
   int variant = 0;
   for (int64_t k : {1, 2, 3}) {
