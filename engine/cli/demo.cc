@@ -5,7 +5,9 @@
 
 #include "engine/cli/cli.h"
 #include "engine/cli/digits.h"
+#include "engine/cli/frontier_text.h"
 #include "engine/data/npy.h"
+#include "skyline/optimize.h"
 
 namespace skyline::cli {
 namespace {
@@ -79,9 +81,46 @@ Result measure(const Session& session, const Tensor& images, const Tensor& label
   return r;
 }
 
-void demo(bool json) {
+struct Flags {
+  bool json = false;
+  double budget = 15;
+  std::string report;
+};
+
+Dataset dataset_of(const Tensor& images, const Tensor& labels) {
+  std::vector<Example> examples;
+  for (int64_t i = 0; i < images.dim(0); ++i) {
+    examples.push_back({"digit " + std::to_string(i),
+                        {Value(batch_of(images, i, 1))},
+                        {},
+                        Tensor::of<int64_t>({}, {labels.data<uint8_t>()[i]})});
+  }
+  return Dataset::of(std::move(examples), "handwritten digits");
+}
+
+// What this machine allows for the model, and the fastest plan that loses next to nothing.
+OptimizeResult find_frontier(const Model& model, const Dataset& data, const Flags& flags) {
+  OptimizeOptions o;
+  o.session = SessionOptions::from_environment();
+  o.budget_seconds = flags.budget;
+  o.constraints = parse_constraints(std::vector<std::string>{"accuracy.drop<=1pp", "latency.p50<=10ms"});
+  Progress bar("optimize", 1000);
+  o.progress = [&](const std::string&, double share) { bar.step(static_cast<int64_t>(1000 * share)); };
+  OptimizeResult r = optimize(model, data, o);
+  r.frontier.info.model = "digits";
+  r.frontier.info.data.source = data.kind();
+  if (!flags.report.empty()) {
+    const std::string& chosen = r.frontier.points[r.selection.point].id;
+    write_file_whole(flags.report,
+                     report_html(r.frontier, {"", chosen, o.constraints, to_string(o.objective)}));
+  }
+  return r;
+}
+
+void demo(const Flags& flags) {
   const Digits d = digits();
-  const Session session(Model::parse(d.model), SessionOptions::from_environment());
+  const Model model = Model::parse(d.model);
+  const Session session(model, SessionOptions::from_environment());
   const Tensor images =
       data::parse_npy({reinterpret_cast<const char*>(d.images.data()), d.images.size()}, "digit images");
   const Tensor labels =
@@ -90,7 +129,9 @@ void demo(bool json) {
   const Result r = measure(session, images, labels, predictions);
   const int64_t n = images.dim(0);
   const double accuracy = 100.0 * r.correct / static_cast<double>(n);
-  if (json) {
+  const OptimizeResult found = find_frontier(model, dataset_of(images, labels), flags);
+  const Point& best = found.frontier.points[found.selection.point];
+  if (flags.json) {
     const Json out{{"accuracy_percent", accuracy},
                    {"correct", r.correct},
                    {"total", n},
@@ -98,6 +139,8 @@ void demo(bool json) {
                    {"throughput_per_s", r.throughput},
                    {"throughput_batch", 64},
                    {"threads", session.options().threads},
+                   {"frontier", Json::parse(to_json(found.frontier))},
+                   {"chosen", best.id},
                    {"isa", session.options().isa},
                    {"machine", fingerprint()}};
     return print(out.dump(2) + "\n");
@@ -123,16 +166,23 @@ void demo(bool json) {
       "on {} with {} thread(s), {}\n",
       r.correct, n, accuracy, r.latency_us, r.throughput, fingerprint()["cpu"].get<std::string>(),
       session.options().threads, session.options().isa));
+  print("\nThe frontier of latency and accuracy on this machine:\n\n" + point_table(found.frontier) + "\n" +
+        point_plot(found.frontier) +
+        fmt::format("\nfastest that loses at most 1 pp: {} ({})\n{}\n", best.id, rungs_of(best),
+                    found.selection.explanation));
+  if (!flags.report.empty()) print(fmt::format("report: {}\n", flags.report));
 }
 
 }  // namespace
 
 void add_demo(CLI::App& app) {
-  auto json = std::make_shared<bool>(false);
-  CLI::App* c =
-      app.add_subcommand("demo", "Classify the embedded handwritten digits: accuracy, latency, throughput");
-  c->add_flag("--json", *json, "One JSON object");
-  c->callback([json] { demo(*json); });
+  auto flags = std::make_shared<Flags>();
+  CLI::App* c = app.add_subcommand(
+      "demo", "The embedded digit classifier: accuracy, latency, throughput, and the frontier of its plans");
+  c->add_flag("--json", flags->json, "One JSON object");
+  c->add_option("--budget", flags->budget, "Seconds for the search")->check(CLI::Range(0.5, 3600.0));
+  c->add_option("--report", flags->report, "HTML file of the frontier");
+  c->callback([flags] { demo(*flags); });
 }
 
 }  // namespace skyline::cli

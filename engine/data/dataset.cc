@@ -89,6 +89,20 @@ bool is_example(const std::string& name) {
 }
 
 // One file an example.
+class MemorySource : public Dataset::Source {
+ public:
+  MemorySource(std::vector<Example> examples, std::string kind)
+      : examples_(std::move(examples)), kind_(std::move(kind)) {}
+  int64_t size() const override { return static_cast<int64_t>(examples_.size()); }
+  bool labelled() const override { return !examples_.empty() && examples_[0].label.defined(); }
+  std::string kind() const override { return kind_; }
+  Example at(int64_t i) const override { return examples_.at(static_cast<size_t>(i)); }
+
+ private:
+  std::vector<Example> examples_;
+  std::string kind_;
+};
+
 class FileSource : public Dataset::Source {
  public:
   struct Row {
@@ -282,6 +296,12 @@ Dataset Dataset::open(const std::string& path, const Ports& inputs, const Ports&
     d.source_ = open_folder(path, inputs, outputs, how);
   }
   if (d.size() == 0) throw Error(Code::input, "'" + path + "' holds no examples");
+  return d;
+}
+
+Dataset Dataset::of(std::vector<Example> examples, std::string kind) {
+  Dataset d;
+  d.source_ = std::make_shared<MemorySource>(std::move(examples), std::move(kind));
   return d;
 }
 

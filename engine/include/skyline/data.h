@@ -51,6 +51,9 @@ class Dataset {
                       const std::vector<ValueDescription>& outputs,
                       const std::optional<Preprocess>& preprocess = std::nullopt);
 
+  // Examples that are in memory. `kind` says what they are, as kind() does.
+  static Dataset of(std::vector<Example> examples, std::string kind);
+
   int64_t size() const;
   bool labelled() const;
   std::string kind() const;  // "500 images with labels"
