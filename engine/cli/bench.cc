@@ -7,6 +7,7 @@
 
 #include "engine/cli/cli.h"
 #include "engine/cli/inputs.h"
+#include "engine/cli/plan.h"
 #include "engine/serve/load.h"
 
 namespace skyline::cli {
@@ -16,9 +17,9 @@ namespace fs = std::filesystem;
 using Clock = std::chrono::steady_clock;
 
 struct Flags {
-  std::string model, scenario = "single-stream", p99, max_delay = "0ns";
+  std::string model, scenario = "single-stream", p99, max_delay = "0ns", plan;
   int64_t batch = 0;
-  int streams = 1;
+  int streams = 0;  // 0: the plan's, or 1
   double duration = 3, warmup = 0.3, qps = 0;
   uint64_t seed = 1;
   std::map<std::string, int64_t> dims;
@@ -64,8 +65,16 @@ int64_t rows_of(const std::vector<Value>& inputs) {
              : 1;
 }
 
-SessionOptions options_of(const Flags& flags) {
+SessionOptions options_of(const Flags& flags, const std::optional<Point>& plan) {
   SessionOptions o = flags.session.options();
+  if (plan) {
+    const SessionOptions planned = session_options(*plan);
+    o.precision = planned.precision;
+    o.node_precision = planned.node_precision;
+    o.layouts = planned.layouts;
+    if (flags.session.threads.empty()) o.threads = planned.threads;
+    return o;
+  }
   // All streams together get the threads of one; --threads says how many each has.
   if (flags.session.threads.empty()) o.threads = threads_per_stream(o.threads, flags.streams);
   return o;
@@ -144,6 +153,7 @@ Json interval_ms(const Estimate& e) {
 Json to_json(const Flags& flags, const SessionOptions& o, const Measured& m, double load_ms) {
   const serve::Load& load = m.load;
   Json out{{"model", flags.model}, {"scenario", flags.scenario}};
+  if (!flags.plan.empty()) out["plan"] = flags.plan;
   const bool any = !load.latencies.empty();
   if (any) {
     const Statistics s = statistics(load.latencies);
@@ -246,7 +256,8 @@ void check(const Flags& flags) {
   if (!flags.server() && (flags.qps > 0 || !flags.p99.empty()))
     throw CLI::ValidationError("--qps and --p99", "belong to --scenario server");
   if (!flags.p99.empty()) (void)seconds_of("--p99", flags.p99);
-  (void)seconds_of("--max-delay", flags.max_delay);
+  if (seconds_of("--max-delay", flags.max_delay) > 3600)
+    throw CLI::ValidationError("--max-delay", "must be at most an hour");
 }
 
 void bench(Flags flags) {
@@ -257,8 +268,15 @@ void bench(Flags flags) {
     flags.dims[text.substr(0, eq)] = n;
   }
   check(flags);
+  std::optional<Point> plan;
+  if (!flags.plan.empty()) {
+    plan = read_plan(flags.plan, flags.model);
+    if (flags.streams == 0) flags.streams = plan->streams;
+    if (flags.batch == 0 && plan->batch > 1) flags.batch = plan->batch;
+  }
+  flags.streams = std::max(flags.streams, 1);
   const auto begin = Clock::now();
-  const Session session(Model::load(flags.model), options_of(flags));
+  const Session session(Model::load(flags.model), options_of(flags, plan));
   const double model_ms = milliseconds(Clock::now() - begin);
   Flags of_inputs = flags;
   if (flags.server()) of_inputs.batch = 1;  // the batcher joins requests of one example
@@ -301,9 +319,11 @@ void add_bench(CLI::App& app) {
       ->check(CLI::IsMember({"single-stream", "offline", "server"}))
       ->capture_default_str();
   c->add_option("--streams", flags->streams,
-                "Runs at a time, which share the threads unless --threads says how many each has")
-      ->check(CLI::Range(1, 256))
-      ->capture_default_str();
+                "Runs at a time, which share the threads unless --threads says how many each has [1]")
+      ->check(CLI::Range(1, 256));
+  c->add_option("--plan", flags->plan,
+                "Run as this .plan.json says: precision of every node, layouts, batch, streams and threads")
+      ->type_name("FILE");
   c->add_option("--qps", flags->qps, "server: requests per second")->check(CLI::Range(1e-3, 1e7));
   c->add_option("--p99", flags->p99,
                 "server: find the largest rate that keeps the 99th percentile within this, such as 5ms")

@@ -3,7 +3,7 @@
 
 namespace skyline::frontier {
 
-inline constexpr size_t kMostPoints = 100000;
+inline constexpr size_t kMostPoints = 10000;    // all pairs are compared
 inline constexpr size_t kMostChoices = 100000;  // of one point
 inline constexpr size_t kMostText = 65536;      // bytes of a name or a reason
 

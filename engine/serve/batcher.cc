@@ -130,7 +130,7 @@ void check_options(const BatcherOptions& o) {
   if (o.streams < 1 || o.streams > 256) fail("streams must be 1 to 256, not " + std::to_string(o.streams));
   if (o.max_batch < 1 || o.max_batch > 65536)
     fail("max_batch must be 1 to 65536, not " + std::to_string(o.max_batch));
-  if (o.max_delay.count() < 0) fail("max_delay must not be negative");
+  if (o.max_delay.count() < 0 || o.max_delay > std::chrono::hours(1)) fail("max_delay must be 0 to an hour");
   if (o.max_queue < 1) fail("max_queue must be at least 1");
 }
 

@@ -141,6 +141,9 @@ std::vector<double> arrivals(double rate, double seconds, uint64_t seed) {
 }
 
 OpenLoad open_loop(Batcher& batcher, std::span<const Value> request, const OpenLoop& options) {
+  constexpr double kMostRequests = 1e8;  // a figure is kept for each
+  if (!(options.rate > 0) || !(options.rate * (options.warmup + options.seconds) <= kMostRequests))
+    throw Error(Code::limit, "server: more than 1e8 requests; lower the rate or the duration");
   const std::vector<double> due = arrivals(options.rate, options.warmup + options.seconds, options.seed);
   const std::vector<Value> inputs(request.begin(), request.end());
   std::vector<double> done(due.size(), -1);

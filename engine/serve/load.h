@@ -52,7 +52,7 @@ struct OpenLoad : Load {
 };
 // Server: requests arrive as a Poisson process, whether or not earlier ones are done. Latency counts from the
 // time at which a request was due, so that one that is sent late because the machine was busy counts as late
-// (no coordinated omission). Arrivals depend on rate and seed only.
+// (no coordinated omission). Arrivals depend on rate and seed only. Error{limit} above 1e8 requests.
 OpenLoad open_loop(Batcher& batcher, std::span<const Value> request, const OpenLoop& options);
 
 // The times at which `open_loop` sends, in seconds from the start: for tests.

@@ -207,6 +207,19 @@ expect 5 'cpus is .64. there' frontier merge "$frontier" "$work/foreign.frontier
 expect 5 'IO' frontier show "$work/nothing.json"
 expect 5 'IO' frontier show "$work/fifo"
 expect 3 'PARSE' frontier show "$model"
+# A plan is for one model, and says how it runs.
+python3 - "$model" "$work" <<'PY'
+import hashlib, json, sys
+plan = {"schema": "skyline.plan", "version": 1, "machine": {"cpu": "x"},
+        "model": {"file": "model.onnx", "sha1": hashlib.sha1(open(sys.argv[1], "rb").read()).hexdigest()},
+        "points": [{"id": "p", "precision": "f32", "batch": 4, "streams": 2, "threads": 1, "layouts": "channels_last"}]}
+json.dump(plan, open(f"{sys.argv[2]}/digits.plan.json", "w"))
+PY
+expect 0 'another machine' bench "$model" --plan "$work/digits.plan.json" --duration 0.05 --json && json plan
+python3 -c 'import json,sys; d=json.load(open(sys.argv[1])); assert (d["batch"], d["streams"], d["threads"], d["precision"]) == (4, 2, 1, "f32"), d' "$work/out" &&
+  passed=$((passed + 1)) || failed=$((failed + 1))
+expect 5 'for another model' bench "$model" --plan "$work/m.plan.json"
+expect 5 'not one plan' bench "$model" --plan "$frontier"
 expect 3 'INVALID' frontier show "$work/trace.json"
 echo '{"schema": "skyline.frontier", "version": 1, "points": [{"id": "a", "streams": 0}]}' >"$work/bad.json" && expect 3 'points.0..streams' frontier show "$work/bad.json"
 echo '{"schema": "skyline.frontier", "version": 1, "points": []}' >"$work/none.json" && expect 0 '' frontier show "$work/none.json"

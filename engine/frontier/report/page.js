@@ -143,12 +143,13 @@ function start() {
   document.title = `${title} – Skyline`;
   byId("title").textContent = title;
   const count = s => FRONTIER.points.filter(p => p.state === s).length;
-  byId("subtitle").textContent = `${count("measured")} plans on the frontier of latency, throughput and accuracy; ${count("dominated")} dominated, ${count("predicted")} predicted only · ${FRONTIER.machine.cpu || "unknown machine"}`;
+  byId("subtitle").textContent = `${count("measured")} plan${count("measured") === 1 ? "" : "s"} on the frontier of latency, throughput and accuracy; ${count("dominated")} dominated, ${count("predicted")} predicted only · ${FRONTIER.machine.cpu || "unknown machine"}`;
   const limited = REPORT.constraints.find(c => c.axis === "latency");
   const known = ["mean", "p50", "p90", "p99"].filter(s => FRONTIER.points.some(p => figure(p, "latency", s)));
   view.statistic = limited && known.includes(limited.statistic) ? limited.statistic : known.includes("p50") ? "p50" : known[0] || "p50";
-  const wanted = decodeURIComponent(location.hash.slice(1));
-  view.selected = pointOf(wanted) ? wanted : pointOf(REPORT.selected) ? REPORT.selected : REPORT.knee || (sorted[0] && sorted[0].id) || null;
+  const wanted = FRONTIER.points.find(p => location.hash === `#${encodeURIComponent(p.id)}`);  // report.html#p7
+  view.selected = wanted ? wanted.id : pointOf(REPORT.selected) ? REPORT.selected
+    : pointOf(REPORT.knee) ? REPORT.knee : sorted.length ? sorted[0].id : null;
   segments("statistic", known, () => view.statistic, n => update({statistic: n}));
   segments("node-order", ["graph", "time", "noise"], () => nodeOrder, n => { nodeOrder = n; drawChoices(); });
   byId("legend").replaceChildren(...[["frontier", "on the frontier"], ["dominated", "dominated"], ["selected", "selected"]].map(
@@ -162,7 +163,7 @@ function start() {
   listeners.push(drawSummary, drawPoints, drawChoices, drawFacts);
   addEventListener("keydown", e => {
     const step = {ArrowLeft: -1, ArrowRight: 1}[e.key];
-    if (!step || e.target.closest("input,textarea")) return;
+    if (!step) return;
     const i = sorted.findIndex(p => p.id === view.selected) + step;
     if (sorted[i]) update({selected: sorted[i].id});
   });

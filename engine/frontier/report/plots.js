@@ -140,6 +140,7 @@ const limitText = c => c.text.replace("<=", " ≤ ").replace(">=", " ≥ ");
 class Plot {
   constructor(id, xAxis, yAxis) {
     Object.assign(this, {box: document.getElementById(id), xAxis, yAxis});
+    this.box.parentElement.hidden = !FRONTIER.points.some(p => figure(p, xAxis) && figure(p, yAxis));
     new ResizeObserver(() => this.draw()).observe(this.box);
     listeners.push(() => this.draw());
   }
@@ -148,13 +149,14 @@ class Plot {
     const points = FRONTIER.points.filter(p => figure(p, xAxis) && figure(p, yAxis));
     this.box.replaceChildren();
     if (!points.length || width < 50) {
-      this.box.append(node("p", {class: "quiet"}, points.length ? "" : "Nothing was measured on these axes."));
+      this.box.append(node("p", {class: "quiet"}, points.length ? "" : `No latency ${view.statistic} is known.`));
       return;
     }
     const left = 52, right = width - 14, top = 12, bottom = height - 40;
     const x = makeScale(points.map(p => value(p, xAxis)), left, right, xAxis);
     const y = makeScale(points.map(p => value(p, yAxis)), bottom, top, yAxis);
-    const svg = node("svg", {role: "img", "aria-label": `${xAxis} and ${yAxis} of ${points.length} points`});
+    // The view box lets print scale what was drawn for the screen.
+    const svg = node("svg", {viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": `${xAxis} and ${yAxis} of ${points.length} points`});
     this.drawAxes(svg, x, y, left, right, top, bottom);
     this.drawConstraints(svg, x, y, left, right, top, bottom);
     this.drawSteps(svg, x, y, left, right, top, bottom);
@@ -189,7 +191,7 @@ class Plot {
         if (at > left && at < right) {
           const end = at > (left + right) / 2;
           svg.append(node("line", {class: "limit", x1: at, x2: at, y1: top, y2: bottom}),
-                     node("text", {class: "limit-name", x: at + (end ? -5 : 5), y: bottom - 7, "text-anchor": end ? "end" : "start"}, limitText(c)));
+                     node("text", {class: "limit-name", x: at + (end ? -5 : 5), y: upward(this.yAxis) ? bottom - 7 : top + 15, "text-anchor": end ? "end" : "start"}, limitText(c)));
         }
       }
       if (by) {

@@ -6,6 +6,7 @@ class Space {
     this.turn = 0.6;
     this.tilt = 0.42;
     this.axes = ["latency", "throughput", "accuracy"];
+    this.box.parentElement.hidden = !FRONTIER.points.some(p => this.axes.every(a => figure(p, a)));
     new ResizeObserver(() => this.draw()).observe(this.box);
     listeners.push(() => this.draw());
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.draw());
@@ -89,11 +90,7 @@ class Space {
     g.font = `12px ${getComputedStyle(document.body).fontFamily}`;
     const points = FRONTIER.points.filter(p => this.axes.every(a => figure(p, a)));
     this.spots = [];
-    if (!points.length) {
-      g.fillStyle = this.colour("quiet");
-      g.fillText("Not all three axes were measured.", 8, 20);
-      return;
-    }
+    if (!points.length) return;
     const scales = this.axes.map(a => makeScale(points.map(p => value(p, a)), 0, 1, a));
     this.drawBox(g, scales);
     const spots = points.map(p => {

@@ -23,7 +23,7 @@ struct BatcherOptions {
   int streams = 1;        // batches that run at a time, each with the session's threads; 1 to 256
   int64_t max_batch = 8;  // requests joined into one run; 1 to 65536
   // How long the first request of a batch may wait for others while a stream is idle. 0: a batch is what has
-  // come while all streams were busy; nobody waits for company.
+  // come while all streams were busy; nobody waits for company. At most an hour.
   std::chrono::nanoseconds max_delay{0};
   size_t max_queue = 1 << 16;  // requests waiting; above it submit() refuses
 };

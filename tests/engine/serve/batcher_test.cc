@@ -156,7 +156,7 @@ TEST_CASE("bad requests and options are refused") {
   CHECK(code_of([&] { (void)batcher.submit({}); }) == Code::input);
   for (const BatcherOptions& o :
        {BatcherOptions{.streams = 0}, BatcherOptions{.max_batch = 0}, BatcherOptions{.max_batch = 1 << 20},
-        BatcherOptions{.max_delay = -1ns}, BatcherOptions{.max_queue = 0}}) {
+        BatcherOptions{.max_delay = -1ns}, BatcherOptions{.max_delay = 2h}, BatcherOptions{.max_queue = 0}}) {
     CHECK(code_of([&] { Batcher(session, example, o); }) == Code::invalid);
   }
   CHECK(threads_per_stream(8, 3) == 2);

@@ -119,6 +119,13 @@ TEST_CASE("an open loop answers what was due, and counts from when it was due") 
   CHECK(batcher.counts().requests == static_cast<int64_t>(due.size()));
 }
 
+TEST_CASE("more requests than can be kept are refused at once") {
+  const Session session = digits();
+  Batcher batcher(session, picture(), {.max_batch = 1});
+  CHECK_THROWS_AS(open_loop(batcher, picture(), {.rate = 1e7, .seconds = 86400}), Error);
+  CHECK_THROWS_AS(open_loop(batcher, picture(), {.rate = 0}), Error);
+}
+
 TEST_CASE("a rate that cannot be kept up ends early and says so") {
   const Session session = digits();
   Batcher batcher(session, picture(), {.max_batch = 1, .max_queue = 200});
