@@ -66,7 +66,7 @@ struct Point {
   friend bool operator==(const Point&, const Point&) = default;
 };
 
-// The options with which a session computes as the point says; its streams are Streams' or Batcher's
+// The options with which a session computes as the point says; its streams and batches are a Batcher's
 // (serve.h).
 SessionOptions session_options(const Point& p);
 
