@@ -214,7 +214,12 @@ class Search {
   void evaluate(size_t i) {
     Candidate& c = (*candidates_)[i];
     if (c.quality) return;
-    c.quality = evaluator_->evaluate(*c.session, [this] { return cancelled(); });
+    try {
+      c.quality = evaluator_->evaluate(*c.session, [this] { return cancelled(); });
+    } catch (const Error& e) {
+      if (e.code() == Code::cancelled) return;  // the plan stays one that is only predicted
+      throw;
+    }
     result_.evaluated_examples += evaluator_->examples();
   }
 
