@@ -105,7 +105,7 @@ class Search {
     const size_t f32 = candidates_->add(Rungs(products(), Precision::f32), {}, "all products in f32");
     const Session& session = *(*candidates_)[f32].session;
     const MetricKind metric = options_.metric ? *options_.metric : default_metric(data_, session);
-    evaluator_.emplace(data_, selection_, metric, session, [this] { return over(0.2); });
+    evaluator_.emplace(data_, selection_, metric, session, [this] { return used() > 0.2; });
     (*candidates_)[f32].quality = Evaluator::Result{evaluator_->baseline(), 0};
     FrontierInfo& info = result_.frontier.info;
     info.machine = machine_facts();
