@@ -196,16 +196,19 @@ struct StoreF16 {
   }
 };
 
+// copy: where the rows go, 32 numbers apart, in place of C.
 template <class Store, Act F, bool kBias>
-inline void finish_rows(const DenseTile& t, const Part& p, const float* sums, int64_t ld) {
+inline void finish_rows(const DenseTile& t, const Part& p, const float* sums, int64_t ld,
+                        float* copy = nullptr) {
   const Epilogue& e = t.epilogue;
   for (int64_t j = 0; j < p.n; j += kLanes) {
     const __mmask16 lanes = p.lanes(j);
     F32 bias(0.0f);
     if (kBias && e.bias_n) bias = _mm512_maskz_loadu_ps(lanes, e.bias_n + p.col + j);
     for (int64_t i = 0; i < p.m; ++i) {
-      char* const c = p.template row_of<typename Store::Type>(t, i);
+      char* c = p.template row_of<typename Store::Type>(t, i);
       if (!c) continue;
+      if (copy) c = reinterpret_cast<char*>(copy + i * 32);
       F32 x = F32::load_aligned(sums + i * ld + j);
       if constexpr (kBias) {
         x += bias;
@@ -225,12 +228,8 @@ template <class Store>
 __attribute__((noinline)) void finish_activated(const DenseTile& t, const Part& p, const float* sums,
                                                 int64_t ld) {
   constexpr int64_t kWidth = 32;
-  alignas(64) float rows[32 * kWidth];
-  DenseTile copy = t;
-  copy.c = rows - p.row * kWidth - p.col;  // so that part p begins at rows
-  copy.c_stride = kWidth * 4;
-  copy.c_offsets = nullptr;
-  finish_rows<StoreF32, Act::none, true>(copy, p, sums, ld);
+  alignas(64) float rows[32 * kWidth] = {};  // those that are not wanted, too, are activated
+  finish_rows<StoreF32, Act::none, true>(t, p, sums, ld, rows);
   activate_rows(t.epilogue.act, rows, kWidth, p.m, p.n);
   finish_rows<Store, Act::none, false>(t, p, rows, kWidth);
 }
