@@ -14,7 +14,8 @@
 namespace skyline::kernels {
 namespace {
 
-constexpr int64_t kMaxRows = 32;  // of a tile
+constexpr int64_t kTileRows = 32;  // at most
+constexpr int64_t kMaxRows = 256;  // of a block that the kernel cuts into tiles
 
 struct Lines {
   const ConvProblem& p;
@@ -49,7 +50,7 @@ struct Lines {
   // What is behind where the last tile begins.
   int64_t read() const {
     const int64_t last = seams ? rows : (p.out(1) - 1) * p.stride[1] * width + p.out(2) * p.stride[2];
-    return (last + kMaxRows * p.stride[2]) * pixel + (p.kernel[1] - 1) * line_bytes + steps * 4;
+    return (last + kTileRows * p.stride[2]) * pixel + (p.kernel[1] - 1) * line_bytes + steps * 4;
   }
 };
 
@@ -94,15 +95,25 @@ bool copy_line(const ConvRun& run, const Lines& l, int64_t image, int64_t y, std
   return finite;
 }
 
+// Where each of `count` rows from row x of line y on goes, or -1 in the seams.
+void set_offsets(const Lines& l, int64_t c_stride, int64_t y, int64_t x, int64_t count, int64_t* offsets) {
+  const int64_t ow = l.p.out(2);
+  for (int64_t i = 0; i < count; ++i) {
+    offsets[i] = x < ow ? (y * ow + x) * c_stride : -1;
+    if (++x == l.line_rows) {
+      x = 0;
+      ++y;
+    }
+  }
+}
+
 // Rows [m0, m1) of one image by panels [p0, p1).
 void run_rows(const Lines& l, const DenseProduct& g, const std::byte* image, const Block& b) {
   const ConvProblem& p = l.p;
-  const int64_t ow = p.out(2), lines = p.kernel[1];
-  const auto out_size = static_cast<int64_t>(size_of(g.out));
   int64_t offsets[kMaxRows];
   DenseTile t;
   t.steps = l.steps;
-  t.lines = lines;
+  t.lines = p.kernel[1];
   t.line_stride = l.line_bytes;
   t.a_stride = l.pixel * p.stride[2];
   t.a_plane = l.plane;
@@ -111,28 +122,28 @@ void run_rows(const Lines& l, const DenseProduct& g, const std::byte* image, con
   t.c_stride = g.c_stride;
   t.c_offsets = offsets;
   t.out = g.out;
+  const int64_t col = b.p0 * g.shape.nr, most = kMaxRows / l.kernel.mr * l.kernel.mr;
+  t.n = std::min(b.p1 * g.shape.nr, g.shape.n) - col;
+  t.b = g.b + g.shape.offset(b.p0);
+  t.c = g.c + col * static_cast<int64_t>(size_of(g.out));
+  t.epilogue = moved(g.epilogue, 0, col);
   for (int64_t row = b.m0, next = row; row < b.m1; row = next) {
-    int64_t y = row / l.line_rows, x = row % l.line_rows;
-    next = std::min(b.m1, row + l.kernel.mr);
+    const int64_t y = row / l.line_rows, x = row % l.line_rows;
+    next = std::min(b.m1, row + most);
     if (!l.seams) next = std::min(next, (y + 1) * l.line_rows);
-    t.m = l.seams ? next - row : std::min(next - row, ow - x);
+    t.m = l.seams ? next - row : std::min(next - row, p.out(2) - x);
     t.a = image + (y * p.stride[1] * l.width + x * p.stride[2]) * l.pixel;
-    for (int64_t i = 0; i < t.m; ++i) {
-      offsets[i] = x < ow ? (y * ow + x) * g.c_stride : -1;
-      if (++x == l.line_rows) {
-        x = 0;
-        ++y;
-      }
-    }
-    for (int64_t panel = b.p0; panel < b.p1; ++panel) {
-      const int64_t col = panel * g.shape.nr;
-      t.n = std::min<int64_t>(g.shape.nr, g.shape.n - col);
-      t.b = g.b + g.shape.offset(panel);
-      t.epilogue = moved(g.epilogue, 0, col);
-      t.c = g.c + col * out_size;
-      l.kernel.run(t);
-    }
+    set_offsets(l, g.c_stride, y, x, t.m, offsets);
+    l.kernel.run(t);
   }
+}
+
+// The same, as many panels at a time as share L2 with the rows.
+void run_block(const Lines& l, const DenseProduct& g, const std::byte* image, const Block& b) {
+  const int64_t panel = std::max<int64_t>(1, g.shape.steps * l.kernel.nr * 4);
+  const int64_t group = std::max<int64_t>(1, l2_bytes() / 2 / panel);
+  for (int64_t p0 = b.p0; p0 < b.p1; p0 += group)
+    run_rows(l, g, image, {b.m0, b.m1, p0, std::min(b.p1, p0 + group)});
 }
 
 }  // namespace
@@ -208,7 +219,7 @@ void run_lines(const ConvRun& run) noexcept {
       DenseProduct mine = g;
       mine.c += row * g.c_stride;
       mine.epilogue = moved(g.epilogue, row, 0);
-      run_rows(l, mine, images + image * l.image_bytes, grid.block(i % grid.blocks()));
+      run_block(l, mine, images + image * l.image_bytes, grid.block(i % grid.blocks()));
     }
     if (kernel.leave) kernel.leave();
   });

@@ -31,9 +31,9 @@ inline void copy_bytes(std::byte* to, const std::byte* from, int64_t n) {
 
 constexpr int64_t kMaxLines = 32;  // of a kernel whose lines are copied as wholes
 
-// Whether x is split; bf16 is its own and only plane.
+// Whether x is split; as the kernel's own type it is its only plane.
 bool splits(const ConvPlan& plan) {
-  return plan.gemm.dense->floats() && plan.problem.a != DType::bf16;
+  return plan.gemm.dense->floats() && plan.problem.a != plan.gemm.dense->in;
 }
 // Bytes between planes of the whole input.
 int64_t input_plane(const ConvProblem& p) {

@@ -33,10 +33,11 @@ std::string_view refusal_gemm(const ConvProblem& p, IsaSet) noexcept {
   return kFits;
 }
 
-bool has_bf16(const ConvProblem& p) {
-  return p.a == DType::bf16 || p.b == DType::bf16 || p.c == DType::bf16;
+bool has_halves(const ConvProblem& p) {
+  const auto half = [](DType t) { return t == DType::bf16 || t == DType::f16; };
+  return half(p.a) || half(p.b) || half(p.c);
 }
-constexpr std::string_view kBf16 = "has bf16, which dense kernels take";
+constexpr std::string_view kHalves = "has bf16 or f16, which dense kernels take";
 
 bool is_byte(DType t) {
   return t == DType::u8 || t == DType::i8;
@@ -59,7 +60,7 @@ std::string_view refusal_depthwise(const ConvProblem& p, IsaSet isa) noexcept {
   if (p.planar) return kPlanar;
   if (p.groups != p.ic || p.groups != p.oc) return "not one input and one output channel per group";
   if (p.groups == 1) return "has one channel only";
-  if (has_bf16(p)) return kBf16;
+  if (has_halves(p)) return kHalves;
   // Sums of 8-bit products are exact in f32 below 2^24; each is at most 255 * 255.
   if (p.a != DType::f32 && p.taps() > 258) return "integer kernel of more than 258 taps";
   if (!find_kernel<DepthwiseKernel>("depthwise", isa)) return "no depthwise kernel for this ISA";
@@ -144,23 +145,24 @@ double direct_cycles(const ConvProblem& p) noexcept {
   const double pixel = p.oc <= 8 ? std::min(vector_cycles(p), dots_cycles(p)) : vector_cycles(p);
   return static_cast<double>(p.n * p.out_pixels()) * pixel;
 }
-// Whether sums of bf16 products beat f32, which may always stand in for them. Cycles on a Xeon with AMX
-// (model 143): of a tile of 32 by 32 sums 90 for each of its products of 32 values of K, and 500 to finish
-// it; one for each four numbers that are split, and each plane of a patch costs as much again.
+// Whether a dense kernel of the rung beats f32, which may always stand in for it. Cycles on a Xeon with AMX
+// (model 143): products at the kernel's rate, 500 to finish 32 by 32 sums; one for each four numbers that are
+// split, and each plane of a patch costs as much again.
 bool rung_pays(const ConvProblem& p, IsaSet isa) noexcept {
   if (p.precision == Precision::f32 || !refusal_patches(p, isa).empty()) return false;
   if (!all_f32(p)) return true;
   const DenseKernel& kernel = *dense_kernel(p, isa);
-  const int products = kernel.planes * (kernel.planes + 1) / 2;
   const auto pixels = static_cast<double>(p.n * p.out_pixels());
-  const auto tiles = std::ceil(pixels / kernel.mr) * std::ceil(static_cast<double>(p.oc) / kernel.nr);
-  const auto blocks = static_cast<double>(kernel.steps(p.taps() * p.ic) / kernel.step_block);
+  const double sums = std::ceil(pixels / kernel.mr) * kernel.mr *
+                      std::ceil(static_cast<double>(p.oc) / kernel.nr) * kernel.nr;
+  const auto depth = static_cast<double>(kernel.steps(p.taps() * p.ic) * kernel.values);
+  const double each = depth / (32 * 0.85 * kernel.rate) + 0.5;
   const auto split = static_cast<double>(p.n * p.in_pixels() * p.ic) / 4 * (1 + kernel.planes);
   const double f32 = refusal_winograd2(p, isa).empty()
                          ? std::min({direct_cycles(p), winograd_cycles(p, 2),
                                      p.ic < 16 ? direct_cycles(p) : winograd_cycles(p, 4)})
                          : direct_cycles(p);
-  return tiles * (blocks * products * 90 + 500) + split < f32;
+  return sums * each + split < f32;
 }
 
 bool line_pays(const ConvProblem& p, IsaSet isa) noexcept {
@@ -205,7 +207,7 @@ std::string_view refusal_apart(const ConvProblem& p, IsaSet isa) noexcept {
 }
 
 std::string_view refusal_gather(const ConvProblem& p, IsaSet) noexcept {
-  if (has_bf16(p)) return kBf16;
+  if (has_halves(p)) return kHalves;
   if (p.planar) return kPlanar;
   if (p.transposed) return "is transposed";
   if (p.ic / p.groups > 16) return "more than 16 input channels per group: indirection is faster";
@@ -215,7 +217,7 @@ std::string_view refusal_gather(const ConvProblem& p, IsaSet) noexcept {
 }
 
 std::string_view refusal_indirect(const ConvProblem& p, IsaSet) noexcept {
-  if (has_bf16(p)) return kBf16;
+  if (has_halves(p)) return kHalves;
   if (p.planar) return kPlanar;
   return kFits;
 }
@@ -329,7 +331,7 @@ void plan_weights(ConvPlan& plan) {
 }
 
 const GemmKernel* choose_kernel(const ConvProblem& p, IsaSet isa) {
-  if (has_bf16(p)) return nullptr;
+  if (has_halves(p)) return nullptr;
   GemmProblem g{.n = p.oc / p.groups, .a = p.a, .b = p.b, .c = p.c};
   return gemm_plan(g, isa).kernel;  // throws if there is none for the types
 }

@@ -85,8 +85,9 @@ TEST_CASE("bf16 conv: strides, paddings, dilations, channel tails, epilogues; ex
   }
 }
 
-TEST_CASE("bf16 conv: errors of each rung against float64, the same bits for any number of threads") {
-  for (const Precision rung : kRungs) {
+TEST_CASE(
+    "bf16 conv, and f16: errors of each rung against float64, the same bits for any number of threads") {
+  for (const Precision rung : {kRungs[0], kRungs[1], kRungs[2], Precision::f16}) {
     for (const int stride : {1, 2}) {
       ConvProblem p = image(37, 40, 9, 20, 3, stride, 1);
       p.precision = rung;
@@ -99,7 +100,8 @@ TEST_CASE("bf16 conv: errors of each rung against float64, the same bits for any
         const auto got = run({p, {.x = x.data()}, {.w = w.data()}, 1}, plan);
         for (const int threads : {2, 3})
           CHECK(run({p, {.x = x.data()}, {.w = w.data()}, threads}, plan) == got);
-        const double bound = rung == Precision::bf16 ? 0x1p-8 : 0x1p-16;
+        const bool coarse = rung == Precision::bf16 || rung == Precision::f16;
+        const double bound = coarse ? 0x1p-8 : 0x1p-16;
         double error = 0, plain = 0;
         bool good = true;
         for (size_t i = 0; i < exact.sum.size(); ++i) {
