@@ -42,6 +42,15 @@ class Builders(unittest.TestCase):
         self.assertEqual(inferred(build.BUILDERS["shufflenet"]()), {"probabilities": [1, 1000]})
         self.assertEqual(inferred(detectors.yolo(side=64, classes=3)), {"detections": [1, 7, 84]})
 
+    def test_a_quantized_network_is_valid_and_wholly_quantized(self):
+        g = build.BUILDERS["mobilenetv2_qdq"]()
+        self.assertEqual(inferred(g), {"logits": [1, 1000]})
+        nodes = g.model().graph.node
+        made_by = {name: node.op_type for node in nodes for name in node.output}
+        for node in nodes:
+            if node.op_type in ("Conv", "Gemm"):
+                self.assertEqual({made_by[name] for name in node.input}, {"DequantizeLinear"})
+
     def test_an_encoder_is_valid(self):
         g = transformers.bert_base(length=8, width=16, heads=2, layers=2, vocabulary=32)
         self.assertEqual(inferred(g), {"last_hidden_state": [1, 8, 16], "pooler_output": [1, 16]})
