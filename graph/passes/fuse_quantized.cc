@@ -282,8 +282,75 @@ std::optional<Patch> run(const Graph& g, NodeId id) {
   return std::nullopt;
 }
 
+// ---- a product of integers whose result stays f32
+
+// The bias of a product as f32, one per column; nothing if it is not constant. Empty: there is none.
+std::optional<std::vector<double>> real_bias(const Graph& g, ValueId v, int64_t count) {
+  if (v == kNoValue) return std::vector<double>{};
+  const Node* n = maker(g, v, "DequantizeLinear");
+  auto values = numbers(g, n ? n->in(0) : v, 1 << 24);
+  if (!values || static_cast<int64_t>(values->size()) != count) return std::nullopt;
+  if (!n) return values;
+  const auto scales = numbers(g, n->in(1), count);
+  if (!scales || (scales->size() != 1 && scales->size() != values->size())) return std::nullopt;
+  if (n->in(2) != kNoValue && !is_uniform(g, n->in(2), 0)) return std::nullopt;
+  for (size_t i = 0; i < values->size(); ++i) (*values)[i] *= (*scales)[scales->size() == 1 ? 0 : i];
+  return values;
+}
+
+// The operator that an epilogue's activation was.
+const OpDef* operator_of(const std::string& activation) {
+  for (const auto& [name, o] : {std::pair{"relu", "Relu"},
+                                {"sigmoid", "Sigmoid"},
+                                {"tanh", "Tanh"},
+                                {"hard_swish", "HardSwish"},
+                                {"silu", "Swish"},
+                                {"gelu", "Gelu"}}) {
+    if (activation == name) return &op(o);
+  }
+  return nullptr;
+}
+
+Tensor transposed(const Tensor& t) {
+  Tensor out(t.dtype(), {t.dim(1), t.dim(0)});
+  const auto* from = static_cast<const uint8_t*>(t.raw());
+  auto* to = static_cast<uint8_t*>(out.mutable_raw());
+  for (int64_t i = 0; i < t.dim(0); ++i) {
+    for (int64_t j = 0; j < t.dim(1); ++j) to[j * t.dim(0) + i] = from[i * t.dim(1) + j];
+  }
+  return out;
+}
+
+std::optional<Patch> run_to_float(const Graph& g, NodeId id) {
+  const Node& n = g.node(id);
+  if (!n.is("MatMul") && !n.is("Gemm") && !n.is("FusedMatMul") && !n.is("FusedGemm")) return std::nullopt;
+  if (rank_of(g, n.in(1)) != 2 || g.fact(n.out(0)).dtype != DType::f32 || n.attrs.integer("transA", 0) != 0 ||
+      n.attrs.real("alpha", 1) != 1 || n.attrs.real("beta", 1) != 1 || n.attrs.has("activation_params")) {
+    return std::nullopt;
+  }
+  const std::string activation = n.attrs.text("activation", "");
+  if (!activation.empty() && !operator_of(activation)) return std::nullopt;
+  const bool turned = n.attrs.integer("transB", 0) != 0;
+  const int64_t columns = dim_of(g, n.in(1), turned ? 0 : 1);
+  const auto a = dequantized(g, n.in(0));
+  const auto b = weights(g, n.in(1), turned ? 0 : 1, columns);
+  const auto bias = a && b ? real_bias(g, n.in(2), columns) : std::nullopt;
+  if (!bias) return std::nullopt;
+  Patch patch(g);
+  const ValueId w = turned ? patch.constant(transposed(*g.constant(b->q)), g.value(b->q).name) : b->q;
+  std::vector<ValueId> in = {
+      a->q, w, a->scale_id, b->scale, zero_of(patch, a->zero_id, a->type), zero_of(patch, b->zero, b->type)};
+  if (!bias->empty()) in.push_back(patch.constant(tensor_of(DType::f32, {columns}, *bias), n.name + ".bias"));
+  ValueId y = patch.add(op("MatMulIntegerToFloat", "com.microsoft"), in, {}, n.name);
+  if (n.in(kResidual) != kNoValue) y = patch.add(op("Add"), {y, n.in(kResidual)}, {}, n.name + ".residual");
+  if (!activation.empty()) y = patch.add(*operator_of(activation), {y}, {}, n.name + ".activation");
+  patch.replace(n.out(0), y);
+  return patch;
+}
+
 }  // namespace
 
+constinit const Pass kFuseIntegerToFloat{"fuse-integer-to-float", Stage::target, run_to_float};
 constinit const Pass kFuseQuantized{"fuse-quantized", Stage::target, run};
 
 }  // namespace skyline::passes

@@ -135,3 +135,39 @@ TEST_CASE("fuse-quantized does not fire where integers would not mean the same")
     CHECK(q.after(q.b.node("Reshape", {x, q.b.ints({3, 4})}), 0.04f, 120).at("QuantizeLinear") == 2);
   }
 }
+
+TEST_CASE("fuse-integer-to-float: products whose result stays f32") {
+  for (const char* activation : {"", "relu", "gelu"}) {
+    Quantizer q;
+    const ValueId x = q.rounded(q.b.input({2, 3, 8}), 0.02f, 120);
+    Attrs attrs;
+    if (*activation) attrs.set("activation", std::string(activation));
+    q.b.output(q.b.node("FusedMatMul", {x, q.weights({8, 5}, 1), q.b.weights({5}), q.b.input({2, 3, 5})},
+                        attrs, "skyline"));
+    const Counts counts =
+        count_ops(optimized(q.b.g, {kFuseQuantized, kFuseIntegerToFloat, kFoldDequantize}, 1e-5));
+    CHECK(counts.at("MatMulIntegerToFloat") == 1);
+    CHECK(counts.at("Add") == 1);
+    CHECK(counts.size() == (*activation ? 4 : 3));
+  }
+  Quantizer q;
+  const ValueId x = q.rounded(q.b.input({3, 8}), 0.02f, 120);
+  q.b.output(q.b.node("Gemm", {x, q.weights({5, 8}, 0), q.b.weights({5})}, {{"transB", int64_t{1}}}));
+  CHECK(count_ops(optimized(q.b.g, {kFuseIntegerToFloat, kFoldDequantize}, 1e-5)) ==
+        Counts{{"QuantizeLinear", 1}, {"MatMulIntegerToFloat", 1}});
+}
+
+TEST_CASE("fuse-integer-to-float does not fire on other products") {
+  Quantizer q;
+  const ValueId x = q.rounded(q.b.input({3, 8}), 0.02f, 120), w = q.weights({8, 5}, 1);
+  const auto stays = [&](ValueId y) {
+    Graph g = q.b.g;
+    g.add_output(y, "y");
+    CHECK(!count_ops(optimized(g, {kFuseIntegerToFloat}, 1e-5)).contains("MatMulIntegerToFloat"));
+  };
+  stays(q.b.node("Gemm", {x, w}, {{"alpha", 2.0f}}));
+  stays(q.b.node("Gemm", {x, q.b.weights({8, 5})}));
+  stays(q.b.node("MatMul", {q.b.input({3, 8}), w}));
+  stays(q.b.node("Gemm", {x, w, q.b.input({5})}));
+  stays(q.b.node("MatMul", {x, q.weights({8, 5}, 0)}));  // a scale per row
+}
