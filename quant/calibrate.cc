@@ -11,8 +11,9 @@ namespace {
 // Examples whose channels are summed: means settle long before the tails of the histograms do.
 constexpr int64_t kChannelExamples = 32;
 
-void add_channels(Observation& o, const Tensor& t, int axis) {
-  if (axis >= t.rank() || t.size() == 0) return;
+void add_channels(Observation& o, const Tensor& t) {
+  if (t.rank() < 2 || t.size() == 0) return;
+  const int axis = t.rank() >= 4 ? 1 : t.rank() - 1;
   const auto channels = static_cast<size_t>(t.dim(axis));
   int64_t inner = 1;
   for (int i = axis + 1; i < t.rank(); ++i) inner *= t.dim(i);
@@ -76,8 +77,7 @@ std::vector<Observation> observe(const Graph& g, const std::vector<Watch>& watch
                                : results.at(next++);
       const Tensor& t = value.tensor();
       if (!seen[k].histogram.add(t.span<float>())) not_finite(g, v, i);
-      if (watches[k].channel_axis >= 0 && i < kChannelExamples)
-        add_channels(seen[k], t, watches[k].channel_axis);
+      if (watches[k].channels && i < kChannelExamples) add_channels(seen[k], t);
     }
     if (progress) progress(i + 1, examples.count);
   }

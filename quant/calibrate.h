@@ -10,7 +10,7 @@ namespace skyline::quant {
 // What to remember of a value besides its histogram.
 struct Watch {
   ValueId value = kNoValue;
-  int channel_axis = -1;  // of the means and magnitudes per channel; -1: none are kept
+  bool channels = false;  // also means and magnitudes per channel: axis 1 of four or more, else the last
 };
 
 struct Observation {

@@ -15,8 +15,7 @@ constexpr double kMostBias = 1 << 30;
 
 class Inserter {
  public:
-  Inserter(Graph g, const Selection& s, const std::vector<std::optional<Scheme>>& schemes)
-      : g_(std::move(g)), s_(s), schemes_(schemes) {}
+  Inserter(Graph g, const Selection& s, const Calibrated& c) : g_(std::move(g)), s_(s), c_(c) {}
 
   Graph run() {
     const auto nodes = g_.order();
@@ -35,7 +34,7 @@ class Inserter {
 
  private:
   const Scheme& scheme(ValueId v) const {
-    const auto& s = schemes_[static_cast<size_t>(v)];
+    const auto& s = c_.schemes[static_cast<size_t>(v)];
     const std::string what = "value '" + g_.value(v).name + "'";
     if (!s) throw Error(Code::internal, what + " is to be rounded but has no scheme");
     if (!(s->scale > 0) || !std::isfinite(s->scale))
@@ -72,6 +71,12 @@ class Inserter {
     std::vector<double> least;
     for (double b : bias) least.push_back(std::fabs(b) / (x_scale * kMostBias));
     const QuantizedWeights q = quantize_weights(w, axis, least);
+    const auto means = c_.means.find(static_cast<uint32_t>(n.in(0)));
+    if (!n.is("MatMul") && means != c_.means.end()) {
+      const std::vector<double> shift = mean_error(n, w, q, means->second);
+      if (bias.empty() && !shift.empty()) bias.assign(outputs, 0.0);
+      for (size_t i = 0; i < shift.size(); ++i) bias[i] -= shift[i];
+    }
     const auto count = static_cast<int64_t>(outputs);
     const std::string stem = g_.value(n.in(1)).name;
     const ValueId scales = constant(stem + "_scale", Tensor::of<float>({count}, q.scales));
@@ -86,11 +91,37 @@ class Inserter {
       units.push_back(static_cast<float>(x_scale) * q.scales[i]);
       b.push_back(static_cast<int32_t>(std::nearbyint(bias[i] / units.back())));
     }
-    const std::string name = g_.value(n.in(2)).name;
+    const std::string name = n.in(2) == kNoValue ? stem + "_bias" : g_.value(n.in(2)).name;
     const ValueId unit = constant(name + "_scale", Tensor::of<float>({count}, units));
     const ValueId zero = constant(name + "_zero", Tensor::zeros(DType::i32, {count}));
     const ValueId whole = constant(name + "_i32", Tensor::of<int32_t>({count}, b));
-    g_.set_input(id, 2, add("DequantizeLinear", name + "_dq", {whole, unit, zero}, {{"axis", int64_t{0}}}));
+    const ValueId dq = add("DequantizeLinear", name + "_dq", {whole, unit, zero}, {{"axis", int64_t{0}}});
+    g_.node(id).inputs.resize(std::max<size_t>(n.inputs.size(), 3), kNoValue);
+    g_.set_input(id, 2, dq);
+  }
+
+  // How far rounding its weights moves the mean of each output. A convolution's edges, where fewer taps
+  // count, are taken for its middle.
+  static std::vector<double> mean_error(const Node& n, const Tensor& w, const QuantizedWeights& q,
+                                        const std::vector<double>& means) {
+    const int axis = output_axis(n);
+    const int64_t outputs = w.dim(axis), per_output = w.size() / outputs;
+    const auto* rounded = q.integers.data<int8_t>();
+    const bool conv = n.is("Conv");
+    const int64_t inputs = conv ? w.dim(1) : per_output, taps = per_output / std::max<int64_t>(inputs, 1);
+    const int64_t groups = conv ? n.attrs.integer("group", 1) : 1;
+    if (static_cast<int64_t>(means.size()) != inputs * groups) return {};
+    std::vector<double> out(static_cast<size_t>(outputs), 0.0);
+    for (int64_t o = 0; o < outputs; ++o) {
+      const int64_t first = o / (outputs / groups) * inputs;
+      for (int64_t k = 0; k < per_output; ++k) {
+        const int64_t at = axis == 0 ? o * per_output + k : k * outputs + o;
+        const double error = rounded[at] * static_cast<double>(q.scales[static_cast<size_t>(o)]) -
+                             static_cast<double>(w.data<float>()[at]);
+        out[static_cast<size_t>(o)] += error * means[static_cast<size_t>(first + k / taps)];
+      }
+    }
+    return out;
   }
 
   // A Relu or Clip whose effect rounding to these integers has by itself.
@@ -123,7 +154,7 @@ class Inserter {
 
   Graph g_;
   const Selection& s_;
-  const std::vector<std::optional<Scheme>>& schemes_;
+  const Calibrated& c_;
 };
 
 }  // namespace
@@ -150,8 +181,8 @@ QuantizedWeights quantize_weights(const Tensor& w, int axis, const std::vector<d
   return out;
 }
 
-Graph insert_qdq(Graph g, const Selection& s, const std::vector<std::optional<Scheme>>& schemes) {
-  return Inserter(std::move(g), s, schemes).run();
+Graph insert_qdq(Graph g, const Selection& s, const Calibrated& c) {
+  return Inserter(std::move(g), s, c).run();
 }
 
 }  // namespace skyline::quant

@@ -1,5 +1,6 @@
 #pragma once
 // Writes a selection into the graph as QuantizeLinear and DequantizeLinear nodes.
+#include <map>
 #include <optional>
 #include <vector>
 
@@ -16,7 +17,14 @@ struct QuantizedWeights {
 // least: of each scale, so that a bias in units of it stays within 32 bits; empty: none.
 QuantizedWeights quantize_weights(const Tensor& w, int axis, const std::vector<double>& least = {});
 
-// schemes: of every rounded value, by ValueId. Error{invalid} names the node whose scale is not above 0.
-Graph insert_qdq(Graph g, const Selection& s, const std::vector<std::optional<Scheme>>& schemes);
+// What calibration has found, by ValueId.
+struct Calibrated {
+  std::vector<std::optional<Scheme>> schemes;          // of every rounded value
+  std::map<uint32_t, std::vector<double>> means = {};  // per channel of products' inputs; may be empty
+};
+
+// With means, biases take up what rounding the weights adds to the mean of each output. Error{invalid} names
+// the node whose scale is not above 0.
+Graph insert_qdq(Graph g, const Selection& s, const Calibrated& c);
 
 }  // namespace skyline::quant

@@ -27,6 +27,7 @@ void add_doctor(CLI::App& app);
 void add_demo(CLI::App& app);
 void add_quantize(CLI::App& app);
 void add_optimize(CLI::App& app);
+void add_sensitivity(CLI::App& app);
 void add_frontier(CLI::App& app);  // and explain, diff
 
 // --threads, --isa, --precision, --layouts, --no-optimize, --stop-after of a command that makes a session;

@@ -21,6 +21,7 @@ int main(int argc, char** argv) {
   cli::add_profile(app);
   cli::add_quantize(app);
   cli::add_optimize(app);
+  cli::add_sensitivity(app);
   cli::add_kernels(app);
   cli::add_doctor(app);
   cli::add_demo(app);

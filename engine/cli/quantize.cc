@@ -15,10 +15,10 @@ namespace {
 
 struct Flags {
   std::string model, calibration, precision = "int8", method, output, metric;
-  double percentile = 0;
+  double percentile = 0, most_noise = -1;
   int64_t examples = 0;
   std::vector<std::string> keep;
-  bool json = false, no_equalize = false, no_bias_correction = false, no_smooth = false;
+  bool json = false, no_bias_correction = false, no_smooth = false;
   DataFlags data;
   SessionFlags session;
 };
@@ -63,8 +63,9 @@ quant::Options options_of(const Flags& f) {
     throw CLI::ValidationError("--method", e.message());
   }
   if (f.percentile > 0) o.percentile = f.percentile;
+  if (f.most_noise >= 0) o.most_noise = std::pow(10, -f.most_noise / 10);
+  if (f.most_noise == 0) o.most_noise = 0;
   o.keep = f.keep;
-  o.equalize = !f.no_equalize;
   o.correct_bias = !f.no_bias_correction;
   o.smooth = !f.no_smooth;
   return o;
@@ -86,6 +87,18 @@ Parts parts_of(const Flags& f, const Dataset& data) {
   if (f.examples > 0 && static_cast<size_t>(f.examples) < p.calibration.size())
     p.calibration.resize(static_cast<size_t>(f.examples));
   return p;
+}
+
+quant::Result lowered(const Flags& f, quant::Options options, const Graph& g, quant::Examples examples,
+                      const SessionOptions& session, std::function<void(int64_t, int64_t)> progress) {
+  options.progress = std::move(progress);
+  if (f.precision == "int8") return quant::quantize_int8(g, examples, session_runner(session), options);
+  quant::HalfOptions half;
+  half.keep = options.keep;
+  half.examples = std::move(examples);
+  half.make_runner = session_runner(session);
+  half.progress = std::move(options.progress);
+  return quant::to_half(g, f.precision == "f16" ? DType::f16 : DType::bf16, half);
 }
 
 Json to_json(const quant::Result& r) {
@@ -124,12 +137,10 @@ void quantize(const Flags& f) {
   const Dataset data = f.data.open(f.calibration, before);
   const Parts parts = parts_of(f, data);
 
-  quant::Options options = given;
   Progress progress("calibrate", static_cast<int64_t>(parts.calibration.size()));
-  options.progress = [&](int64_t done, int64_t) { progress.step(done); };
   const auto start = std::chrono::steady_clock::now();
-  const quant::Result r = quant::quantize_int8(model.graph(), examples_of(data, parts.calibration),
-                                               session_runner(session_options), options);
+  const quant::Result r = lowered(f, given, model.graph(), examples_of(data, parts.calibration),
+                                  session_options, [&](int64_t done, int64_t) { progress.step(done); });
   const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   save_onnx(r.graph, f.output, model.info());
 
@@ -161,13 +172,19 @@ void add_quantize(CLI::App& app) {
                 "Folder or .npz file of examples: images, arrays, test_data_set folders")
       ->required();
   c->add_option("-o,--output", f->output, "ONNX file to write")->required();
-  c->add_option("--precision", f->precision, "int8")->check(CLI::IsMember({"int8"}))->capture_default_str();
+  c->add_option("--precision", f->precision, "int8, f16 or bf16")
+      ->check(CLI::IsMember({"int8", "f16", "bf16"}))
+      ->capture_default_str();
   c->add_option("--method", f->method, "Range of an activation: minmax, percentile, mse, entropy")
       ->type_name("NAME");
   c->add_option("--percentile", f->percentile, "Of the values, kept on either side")
       ->check(CLI::Range(50, 100));
   c->add_option("--keep", f->keep, "Node or operator that stays f32; more than once or several")
       ->type_name("NODE");
+  c->add_option(
+       "--sqnr", f->most_noise,
+       "Keep the noisiest products in f32 until outputs are so many dB above the noise; 0: none; default 17")
+      ->check(CLI::Range(0, 100));
   c->add_option("--examples", f->examples, "Calibrate on so many; default: all that are not for the report")
       ->check(CLI::PositiveNumber);
   c->add_option(
@@ -175,7 +192,6 @@ void add_quantize(CLI::App& app) {
        "Keep 4 of 5 examples apart and report f32 and the result on them: top1, top5, mae, spearman, "
        "sequence, agreement, cosine, sqnr")
       ->type_name("NAME");
-  c->add_flag("--no-equalize", f->no_equalize, "Do not scale channels between convolutions");
   c->add_flag("--no-bias-correction", f->no_bias_correction, "Do not correct means");
   c->add_flag("--no-smooth", f->no_smooth, "Do not move the spread of columns into weights");
   c->add_flag("--json", f->json, "One JSON object");

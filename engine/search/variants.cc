@@ -29,7 +29,7 @@ Graph with_static_shapes(Graph g) {
 }  // namespace
 
 Variants::Variants(const Model& model, SessionOptions options)
-    : prepared_(quant::prepare(model.graph())), options_(std::move(options)) {
+    : model_(model.graph()), prepared_(quant::prepare(model_)), options_(std::move(options)) {
   flow_ = flow_of(with_static_shapes(prepared_));
   if (flow_.products.empty()) {
     throw Error(
@@ -52,10 +52,12 @@ bool Variants::can(size_t product, Precision rung) const {
 void Variants::calibrate(const quant::Examples& examples,
                          const std::function<void(int64_t, int64_t)>& progress) {
   quant::Options o;
+  // A plan is written down as ranges, which must be enough to make it again.
+  o.correct_bias = o.smooth = false;
   o.progress = progress;
   SessionOptions f32 = options_;
   f32.precision = Precision::model;
-  ranges_ = quant::activation_ranges(prepared_, examples, session_runner(f32), o);
+  quantizer_.emplace(model_, examples, session_runner(f32), o);
 }
 
 Session Variants::session(const std::vector<Precision>& rungs, int threads) const {
@@ -63,20 +65,19 @@ Session Variants::session(const std::vector<Precision>& rungs, int threads) cons
   if (threads > 0) o.threads = threads;
   o.precision = Precision::model;
   o.node_precision.clear();
-  quant::Options q;
-  q.ranges = ranges_;
+  quant::Choice choice;
   bool any_int8 = false;
   for (size_t i = 0; i < rungs.size(); ++i) {
-    const std::string& name = flow_.products[i].name;
-    if (rungs[i] == Precision::int8) {
-      any_int8 = true;
-      continue;
-    }
-    q.keep.push_back(name);
-    if (rungs[i] != Precision::f32) o.node_precision[name] = rungs[i];
+    if (rungs[i] == Precision::f32) continue;
+    choice[flow_.products[i].name] = rungs[i];
+    any_int8 |= rungs[i] == Precision::int8;
   }
-  if (!any_int8) return Session(Model(prepared_), o);
-  return Session(Model(quant::quantize_int8(prepared_, {}, session_runner(o), q).graph), o);
+  if (any_int8) {
+    if (!quantizer_) throw Error(Code::internal, "int8 before calibration");
+    return Session(Model(quantizer_->build(choice).graph), o);
+  }
+  o.node_precision = choice;
+  return Session(Model(prepared_), o);
 }
 
 }  // namespace skyline

@@ -1,6 +1,7 @@
 #pragma once
 // A model with each product on a rung of its own, made runnable.
 #include <map>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -26,17 +27,18 @@ class Variants {
 
   // Must come before a variant with int8: ranges of all values that int8 rounds.
   void calibrate(const quant::Examples& examples, const std::function<void(int64_t, int64_t)>& progress);
-  void set_ranges(Ranges ranges) { ranges_ = std::move(ranges); }
-  const Ranges& ranges() const { return ranges_; }
+  void set_ranges(const Ranges& ranges) { quantizer_.emplace(model_, ranges); }
+  Ranges ranges() const { return quantizer_ ? quantizer_->ranges() : Ranges(); }
 
   // By product of flow(). threads: 0 for those of options().
   Session session(const std::vector<Precision>& rungs, int threads = 0) const;
 
  private:
-  Graph prepared_;  // ONNX operators
+  Graph model_;
+  Graph prepared_;  // as the quantizer sees it
   Flow flow_;
   SessionOptions options_;
-  Ranges ranges_;
+  std::optional<quant::Quantizer> quantizer_;
   std::vector<bool> int8_;  // by product: the quantizer takes it
 };
 

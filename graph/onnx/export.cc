@@ -55,6 +55,7 @@ int64_t opset_for(const Node& n) {
 }
 
 int64_t opset_for(DType t) {
+  if (t == DType::bf16) return 22;  // Conv and the pools take it from there on
   if (t == DType::f4e2m1) return 23;
   if (t == DType::f8e8m0) return 24;
   return t == DType::u2 || t == DType::i2 ? 25 : kBaseOpset;

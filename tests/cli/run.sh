@@ -151,6 +151,15 @@ for method in minmax percentile entropy; do
   expect 0 '' quantize "$model" --calibration "$work/stored.npz" --method $method --examples 5 -o "$work/int8.onnx"
 done
 expect 0 '' run "$work/int8.onnx" --input "images=$work/good.npy"
+for precision in f16 bf16; do
+  expect 0 '' quantize "$model" --calibration "$work/rows" --precision $precision --metric top1 -o "$work/half.onnx" --json
+  python3 -c 'import json,sys; r=json.load(open(sys.argv[1]))["report"]; assert r[sys.argv[2]] > r["f32"] - 0.01, r' "$work/out" $precision &&
+    passed=$((passed + 1)) || { echo "FAILED: accuracy of $precision"; failed=$((failed + 1)); }
+done
+expect 0 '' sensitivity "$model" --data "$work/rows" --metric top1 --examples 2 --rounds 1 --json && json nodes calibration examples seed machine
+expect 0 '' sensitivity "$model" --data "$work/rows" --examples 1 --rounds 1 --no-others --rungs int8 bf16
+expect 2 'rung' sensitivity "$model" --data "$work/rows" --rungs int3
+expect 2 'metric' sensitivity "$model" --data "$work/rows" --metric best
 expect 2 'method' quantize "$model" --calibration "$work/rows" --method best -o "$work/x.onnx"
 expect 2 '' quantize "$model" --calibration "$work/rows" --precision int3 -o "$work/x.onnx"
 expect 2 'required' quantize "$model" --calibration "$work/rows"

@@ -6,6 +6,7 @@
 #include "quant/prepare.h"
 #include "quant/qdq.h"
 #include "quant/select.h"
+#include "quant/smooth.h"
 #include "tests/graph/passes/build.h"
 
 namespace skyline::test {
@@ -167,11 +168,115 @@ TEST_CASE("int8: errors name what is wrong") {
                        doctest::Contains("not finite"), Error);
 
   Selection s = select_int8(b.g, {});
-  std::vector<std::optional<Scheme>> schemes(b.g.value_slots(), Scheme{1, 0});
-  schemes[static_cast<size_t>(b.g.inputs()[0])] = Scheme{0, 0};
-  CHECK_THROWS_WITH_AS(insert_qdq(b.g, s, schemes), doctest::Contains("scale"), Error);
-  schemes[static_cast<size_t>(b.g.inputs()[0])] = Scheme{1, 300};
-  CHECK_THROWS_WITH_AS(insert_qdq(b.g, s, schemes), doctest::Contains("zero point"), Error);
+  Calibrated c{std::vector<std::optional<Scheme>>(b.g.value_slots(), Scheme{1, 0})};
+  c.schemes[static_cast<size_t>(b.g.inputs()[0])] = Scheme{0, 0};
+  CHECK_THROWS_WITH_AS(insert_qdq(b.g, s, c), doctest::Contains("scale"), Error);
+  c.schemes[static_cast<size_t>(b.g.inputs()[0])] = Scheme{1, 300};
+  CHECK_THROWS_WITH_AS(insert_qdq(b.g, s, c), doctest::Contains("zero point"), Error);
+}
+
+TEST_CASE("a calibrated model is written with any product on any rung") {
+  const Build b = residual_net();
+  const Quantizer q(b.g, random_examples(b.g, 8), interpreter());
+  REQUIRE(q.products().size() == 4);
+  CHECK(q.everything().size() == 4);
+  auto ops = count_ops(q.build({}).graph);
+  CHECK(ops["QuantizeLinear"] == 0);
+  const std::string first = q.products()[0].name, third = q.products()[2].name;
+  const Result r = q.build({{first, Precision::int8}, {third, Precision::bf16}});
+  CHECK(count_ops(r.graph)["QuantizeLinear"] == 2);
+  int on_rung = 0;
+  for (NodeId id : r.graph.order()) on_rung += r.graph.node(id).attrs.text("precision", "") == "bf16";
+  CHECK(on_rung == 1);
+  for (const Decision& d : r.decisions) {
+    if (d.node == first) CHECK(d.precision == Precision::int8);
+    if (d.node == third) CHECK(d.precision == Precision::bf16);
+  }
+  CHECK_THROWS_WITH_AS(q.build({{"nobody", Precision::int8}}), doctest::Contains("nobody"), Error);
+  // Any subset of the products can be written.
+  for (unsigned bits = 0; bits < 16; ++bits) {
+    Choice c;
+    for (size_t i = 0; i < 4; ++i) {
+      if (bits >> i & 1) c[q.products()[i].name] = Precision::int8;
+    }
+    CHECK(sqnr(b.g, q.build(c).graph) > 28);
+  }
+}
+
+TEST_CASE("sensitivity: one that is rounded coarsely is noisier, and all together noisiest") {
+  const Build b = residual_net();
+  const Quantizer q(b.g, random_examples(b.g, 8), interpreter());
+  SensitivityOptions o;
+  int64_t steps = 0, total = 0;
+  o.progress = [&](int64_t done, int64_t all) { steps = done, total = all; };
+  o.metric = [](int64_t, std::span<const Value> outputs) { return outputs[0].tensor().data<float>()[0]; };
+  const Sensitivity s = measure_sensitivity(q, random_examples(b.g, 3), interpreter(), o);
+  CHECK(steps == total);
+  REQUIRE(s.nodes.size() == 4);
+  double sum = 0;
+  for (const auto& n : s.noise) {
+    CHECK(n[0].possible);
+    CHECK(n[0].alone > 0);
+    CHECK(n[0].alone < 0.01);
+    CHECK(n[0].others > 0);
+    CHECK(n[0].divergence >= 0);
+    sum += n[0].alone;
+  }
+  CHECK(s.all[0].alone < 10 * sum);
+  CHECK(s.all[0].alone > sum / 10);
+  CHECK_THROWS_AS(measure_sensitivity(q, {}, interpreter(), o), Error);
+}
+
+TEST_CASE("biases take up the mean error of rounded weights") {
+  Build b;
+  const ValueId x = b.input({1, 1, 4, 4});
+  // 1.4 of a step is left out of the second weight, the mean of the input is 2.
+  const ValueId h = b.node("Conv", {x, b.numbers({1, 1, 1, 2}, {127, 0.4f})});
+  b.output(b.node("Gemm", {b.node("Flatten", {h}), b.weights({12, 3})}));
+  const Examples around_two{16, [](int64_t i) {
+                              Random random(static_cast<uint32_t>(i + 1));
+                              return std::vector<Value>{random_tensor({1, 1, 4, 4}, random, 0.1f, 2)};
+                            }};
+  const auto bias_of = [&](bool correct) {
+    Options o;
+    o.correct_bias = correct;
+    const Result r = quantize_int8(b.g, around_two, interpreter(), o);
+    const Node& conv = only(r.graph, "Conv");
+    if (conv.in(2) == kNoValue) return 0.0;
+    const Node& bias = r.graph.node(r.graph.producer(conv.in(2)));
+    return static_cast<double>(r.graph.constant(bias.in(0))->data<int32_t>()[0]) *
+           r.graph.constant(bias.in(1))->data<float>()[0];
+  };
+  CHECK(bias_of(false) == 0);
+  CHECK(bias_of(true) == doctest::Approx(0.8).epsilon(0.05));
+}
+
+TEST_CASE("smoothing moves the spread of columns into the weights and changes nothing else") {
+  for (const bool spelled : {false, true}) {
+    Build b;
+    const ValueId x = b.input({4, 16});
+    std::vector<float> gamma(16, 1.0f);
+    gamma[3] = 100;
+    const ValueId scale = b.numbers({16}, gamma), shift = b.weights({16});
+    const ValueId n = spelled ? b.node("Add", {b.node("Mul", {b.node("Tanh", {x}), scale}), shift})
+                              : b.node("LayerNormalization", {x, scale, shift});
+    const ValueId h = b.node("MatMul", {n, b.weights({16, 8})});
+    b.output(b.node("Add", {h, b.node("Gemm", {n, b.weights({8, 16})}, {{"transB", int64_t{1}}})}));
+    Graph g = prepare(b.g);
+    CHECK(smooth(g, random_examples(b.g, 4), interpreter()) == 1);
+    CHECK(sqnr(b.g, g) > 100);
+    Options plain;
+    plain.smooth = false;
+    const Result without = quantize_int8(b.g, random_examples(b.g, 8), interpreter(), plain),
+                 with = quantize_int8(b.g, random_examples(b.g, 8), interpreter());
+    CHECK(sqnr(b.g, with.graph) > sqnr(b.g, without.graph) - 0.5);
+  }
+  // Somebody else reads the input.
+  Build b;
+  const ValueId n = b.node("LayerNormalization", {b.input({4, 16}), b.weights({16}), b.weights({16})});
+  b.output(b.node("Add", {n, b.node("MatMul", {n, b.weights({16, 16})})}));
+  Graph g = prepare(b.g);
+  CHECK(smooth(g, random_examples(b.g, 4), interpreter()) == 0);
 }
 
 TEST_CASE("prepare leaves operators that a file can hold") {

@@ -38,13 +38,13 @@ Method method_from_name(std::string_view s);  // Error{invalid} listing the know
 
 struct Options {
   Method method = Method::mse;
-  double percentile = 99.995;  // of the values, kept on either side
-  // Ranges that are known already, as a Result has them: those values are not observed again.
-  std::map<std::string, std::pair<double, double>> ranges;
+  double percentile = 99.995;     // of the values, kept on either side
   std::vector<std::string> keep;  // nodes that stay f32, by name or by operator; Error{invalid} if unknown
-  bool equalize = true;           // scale channels between depthwise-separable convolutions
   bool correct_bias = true;       // take off the mean error that rounding the weights makes
   bool smooth = true;             // move the spread of a MatMul's columns into its weights
+  // quantize_int8 only: noise over signal (powers) of the outputs that is accepted. Where there is more, the
+  // products that add most by themselves stay f32, half of them at most. 0: none does.
+  double most_noise = 0.02;
   std::function<void(int64_t done, int64_t total)> progress;  // of the calibration; may throw to stop
 };
 
@@ -62,19 +62,105 @@ struct Result {
   std::map<std::string, std::pair<double, double>> ranges;
 };
 
-// The model on 8-bit integers, as DequantizeLinear -> operator -> QuantizeLinear: u8 activations, i8 weights
-// with one scale per channel and zero point 0, i32 biases. Memory: of one run, and a histogram per
-// activation. Error{invalid} names the node whose weights or results are not finite; Error{input} without
-// examples.
+// Product (Conv, ConvTranspose, MatMul, Gemm) by name -> the rung it computes on.
+using Choice = std::map<std::string, Precision>;
+
+struct Selection;  // quant/select.h
+
+// A model that has been calibrated once, and is then written with any product on any rung. Holds the model
+// with BatchNorm and constants folded, and columns scaled, which computes the same up to rounding.
+class Quantizer {
+ public:
+  // One pass over the examples. Memory: of one run, and a histogram per activation. Error{invalid} names the
+  // node whose weights or results are not finite; Error{input} without examples.
+  Quantizer(const Graph& model, const Examples& calibration, const MakeRunner& make_runner,
+            const Options& options = {});
+
+  // The same from what an earlier one found out, without examples: the model must be the same one. Columns
+  // are not scaled and biases not corrected: both need more than ranges.
+  Quantizer(const Graph& model, const std::map<std::string, std::pair<double, double>>& ranges);
+  // Of every activation that may be rounded, by name.
+  std::map<std::string, std::pair<double, double>> ranges() const;
+
+  struct Product {
+    std::string name, op;
+    bool int8 = false;   // can run on integers
+    std::string reason;  // if it cannot
+  };
+  const std::vector<Product>& products() const { return products_; }
+  const Graph& graph() const { return graph_; }
+
+  // The model with these choices; products that are not named stay f32. int8 is DequantizeLinear -> operator
+  // -> QuantizeLinear: u8 activations, i8 weights with one scale per channel and zero point 0, i32 biases;
+  // what lies between such products becomes integers where it can. The other rungs are the attribute
+  // "precision", which sessions read and files do not have. Error{invalid} for a name that is no product, or
+  // one that cannot be int8.
+  Result build(const Choice& choice) const;
+  // All that can be int8, but for what the options keep.
+  Choice everything() const;
+
+ private:
+  void list_products(const Selection& all);
+
+  Graph graph_;
+  Options options_;
+  std::vector<Product> products_;
+  std::map<uint32_t, std::pair<double, double>> ranges_;  // by ValueId
+  std::map<uint32_t, std::vector<double>> means_;         // per channel of products' inputs, by ValueId
+};
+
+// Quantizer(...).build(everything()), but for what most_noise keeps in f32.
 Result quantize_int8(const Graph& model, const Examples& calibration, const MakeRunner& make_runner,
                      const Options& options = {});
 
-// The ranges of all activations of the model, by name, as quantize_int8 would choose them: for
-// Options::ranges, where the same model is quantized in many ways.
-std::map<std::string, std::pair<double, double>> activation_ranges(const Graph& model,
-                                                                   const Examples& calibration,
-                                                                   const MakeRunner& make_runner,
-                                                                   const Options& options = {});
+struct HalfOptions {
+  std::vector<std::string> keep;  // nodes that stay f32, by name or by operator; Error{invalid} if unknown
+  // Also runs these, up to 16, and keeps nodes in f32 whose results come near what the type holds. Without
+  // examples only constants are looked at.
+  Examples examples;
+  MakeRunner make_runner;
+  std::function<void(int64_t done, int64_t total)> progress;
+};
+
+// The model with f16 or bf16 tensors between nodes, and Cast nodes where they meet f32; inputs and outputs
+// keep their types. In f32 stay, with the reason: operators whose results the type's range or precision does
+// not suit (sums of squares, exponentials), nodes with constants that it cannot hold, and what has no such
+// form.
+Result to_half(const Graph& model, DType type, const HalfOptions& options = {});
+
+struct SensitivityOptions {
+  std::vector<Precision> rungs{Precision::int8};  // each other than f32
+  // The user's metric of one example's outputs, higher is better; null: none.
+  std::function<double(int64_t example, std::span<const Value> outputs)> metric;
+  bool others = true;  // also run with all on the rung but the one
+  std::function<void(int64_t done, int64_t total)> progress;
+};
+
+// What a product on a rung does to the model's outputs.
+struct NodeNoise {
+  bool possible = false;  // the product can be on that rung; else all is 0
+  double alone = 0;       // noise over signal, powers, with this product on the rung and the others in f32
+  double others = 0;      // the same with this one in f32 and all others on the rung
+  double divergence = 0;  // alone: mean Kullback-Leibler divergence of the outputs' softmax, nats
+  double metric = 0;      // alone: mean of the user's metric less that of f32
+};
+
+struct Sensitivity {
+  std::vector<std::string> nodes;  // the quantizer's products
+  std::vector<std::string> ops;
+  std::vector<Precision> rungs;
+  std::vector<std::vector<NodeNoise>> noise;  // [node][rung]
+  std::vector<NodeNoise> all;                 // [rung]: every product that can be on it
+  double metric = 0;                          // of f32
+};
+
+// Runs the model once per product and rung (twice with `others`) over the examples, which are few: their
+// outputs in f32 are kept. They should not be those of the calibration.
+Sensitivity measure_sensitivity(const Quantizer& quantizer, const Examples& examples,
+                                const MakeRunner& make_runner, const SensitivityOptions& options = {});
+// The same of any choice: `alone` is the noise of all of it together.
+NodeNoise measure_choice(const Quantizer& quantizer, const Choice& choice, const Examples& examples,
+                         const MakeRunner& make_runner, const SensitivityOptions& options = {});
 
 }  // namespace skyline::quant
 #pragma GCC visibility pop
