@@ -14,7 +14,7 @@ function showTip(event, p) {
   const tip = byId("tip");
   tip.replaceChildren(node("b", {}, p.id), ` · ${p.state}\n`,
     ["latency", "throughput", "accuracy"].filter(a => figure(p, a))
-      .map(a => `${a === "accuracy" ? METRIC.name : a === "latency" ? `latency ${view.statistic}` : a}  ${format(a, value(p, a))}`).join("\n"),
+      .map(a => `${a === "accuracy" ? METRIC.name : a === "latency" ? `latency ${view.statistic}` : a}  ${format(a, value(p, a))}${interval(a, figure(p, a)) ? ` (${interval(a, figure(p, a))})` : ""}`).join("\n"),
     `\n${settingText(p)}\n${rungText(p)}`);
   tip.hidden = false;
   const w = tip.offsetWidth, h = tip.offsetHeight;

@@ -68,6 +68,7 @@ function makeScale(values, from, to, axis) {
   const f = log ? Math.log : x => x;
   const scale = x => from + (f(x) - f(low)) / (f(high) - f(low)) * (to - from);
   scale.low = low; scale.high = high; scale.log = log;
+  scale.extent = Math.abs(to - from);
   scale.ticks = log ? logTicks(low, high) : linearTicks(low, high, Math.abs(to - from) < 230 ? 4 : 5);
   return scale;
 }
@@ -118,9 +119,10 @@ function projectedFrontier(xAxis, yAxis) {
   return out;
 }
 
-// What f32 reaches, from any point that knows its accuracy and its drop.
+// What f32 reaches: from itself, else from any point that knows its accuracy and its drop.
 function baseAccuracy() {
-  const p = FRONTIER.points.find(q => figure(q, "accuracy") && figure(q, "accuracy_drop"));
+  const known = FRONTIER.points.filter(q => figure(q, "accuracy") && figure(q, "accuracy_drop"));
+  const p = known.find(q => q.id === "f32") || known[0];
   return p ? value(p, "accuracy") + (METRIC.larger_is_better ? 1 : -1) * value(p, "accuracy_drop") : null;
 }
 // A constraint as a bound on an axis of the plots; null if it is none of this axis and statistic.
@@ -223,11 +225,11 @@ class Plot {
       onpointerenter: e => { showTip(e, p); update({hover: p.id}); },
       onpointerleave: () => { hideTip(); if (view.hover === p.id) update({hover: null}); },
       onclick: () => update({selected: p.id})});
-    if (p.state === "measured" || selected || hover) {
-      const inside = (s, v) => Math.max(s.low, Math.min(s.high, v));
-      g.append(node("line", {class: "whisker", x1: x(inside(x, fx[1])), x2: x(inside(x, fx[2])), y1: cy, y2: cy}),
-               node("line", {class: "whisker", x1: cx, x2: cx, y1: y(inside(y, fy[1])), y2: y(inside(y, fy[2]))}));
-    }
+    // An interval that fills the axis says nothing about this point among others: only the one looked at shows it.
+    const inside = (s, v) => Math.max(s.low, Math.min(s.high, v));
+    const shown = (s, f) => selected || hover || (p.state === "measured" && Math.abs(s(inside(s, f[2])) - s(inside(s, f[1]))) < 0.5 * s.extent);
+    if (shown(x, fx)) g.append(node("line", {class: "whisker", x1: x(inside(x, fx[1])), x2: x(inside(x, fx[2])), y1: cy, y2: cy}));
+    if (shown(y, fy)) g.append(node("line", {class: "whisker", x1: cx, x2: cx, y1: y(inside(y, fy[1])), y2: y(inside(y, fy[2]))}));
     const r = p.state === "measured" ? 4.5 : 3.5;
     g.append(node("circle", {cx, cy, r: 12, style: "fill:transparent;stroke:none"}), node("circle", {cx, cy, r}),
              node("circle", {class: "ring", cx, cy, r: 8.5}));
