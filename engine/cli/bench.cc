@@ -9,6 +9,7 @@
 #include "engine/cli/inputs.h"
 #include "engine/cli/plan.h"
 #include "engine/serve/load.h"
+#include "skyline/optimize.h"
 
 namespace skyline::cli {
 namespace {
@@ -65,19 +66,15 @@ int64_t rows_of(const std::vector<Value>& inputs) {
              : 1;
 }
 
-SessionOptions options_of(const Flags& flags, const std::optional<Point>& plan) {
+Session session_of(const Flags& flags, const std::optional<Frontier>& plan) {
   SessionOptions o = flags.session.options();
   if (plan) {
-    const SessionOptions planned = session_options(*plan);
-    o.precision = planned.precision;
-    o.node_precision = planned.node_precision;
-    o.layouts = planned.layouts;
-    if (flags.session.threads.empty()) o.threads = planned.threads;
-    return o;
+    if (flags.session.threads.empty()) o.threads = 0;  // the plan's
+    return plan_session(Model::load(flags.model), *plan, plan->points[0], o);
   }
   // All streams together get the threads of one; --threads says how many each has.
   if (flags.session.threads.empty()) o.threads = threads_per_stream(o.threads, flags.streams);
-  return o;
+  return Session(Model::load(flags.model), o);
 }
 
 // What was measured: a load, and for the server what was asked for.
@@ -268,15 +265,16 @@ void bench(Flags flags) {
     flags.dims[text.substr(0, eq)] = n;
   }
   check(flags);
-  std::optional<Point> plan;
+  std::optional<Frontier> plan;
   if (!flags.plan.empty()) {
     plan = read_plan(flags.plan, flags.model);
-    if (flags.streams == 0) flags.streams = plan->streams;
-    if (flags.batch == 0 && plan->batch > 1) flags.batch = plan->batch;
+    const Point& p = plan->points[0];
+    if (flags.streams == 0) flags.streams = p.streams;
+    if (flags.batch == 0 && p.batch > 1) flags.batch = p.batch;
   }
   flags.streams = std::max(flags.streams, 1);
   const auto begin = Clock::now();
-  const Session session(Model::load(flags.model), options_of(flags, plan));
+  const Session session = session_of(flags, plan);
   const double model_ms = milliseconds(Clock::now() - begin);
   Flags of_inputs = flags;
   if (flags.server()) of_inputs.batch = 1;  // the batcher joins requests of one example

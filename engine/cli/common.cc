@@ -34,8 +34,9 @@ void SessionFlags::add(CLI::App& command, bool own_precision) {
       ->type_name("LEVEL");
   if (!own_precision) {
     command
-        .add_option("--precision", precision,
-                    "model (what the file has), f32, bf16x6, bf16x3, bf16 or f16: how contractions are computed")
+        .add_option(
+            "--precision", precision,
+            "model (what the file has), f32, bf16x6, bf16x3, bf16 or f16: how contractions are computed")
         ->type_name("RUNG")
         ->capture_default_str();
   }

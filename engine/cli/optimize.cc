@@ -6,11 +6,10 @@
 
 #include <csignal>
 #include <filesystem>
-#include <fstream>
 
 #include "engine/cli/data_flags.h"
 #include "engine/cli/frontier_text.h"
-#include "graph/onnx/sha1.h"
+#include "engine/cli/plan.h"
 
 namespace skyline::cli {
 namespace {
@@ -31,16 +30,6 @@ std::atomic<bool> interrupted{false};
 void interrupt(int) {
   interrupted.store(true, std::memory_order_relaxed);
   std::signal(SIGINT, SIG_DFL);
-}
-
-std::string file_sha1(const std::string& path) {
-  std::ifstream in(path, std::ios::binary);
-  onnx::Sha1 sha;
-  std::string piece(size_t{1} << 20, '\0');
-  while (in.read(piece.data(), static_cast<std::streamsize>(piece.size())) || in.gcount() > 0)
-    sha.add(piece.data(), static_cast<size_t>(in.gcount()));
-  if (in.bad()) throw Error(Code::io, "cannot read '" + path + "'");
-  return sha.hex();
 }
 
 double seconds_of(const std::string& text) {

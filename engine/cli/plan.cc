@@ -20,8 +20,8 @@ std::string file_sha1(const std::string& path) {
   return sum.hex();
 }
 
-Point read_plan(const std::string& plan, const std::string& model) {
-  const Frontier f = load_frontier(plan);
+Frontier read_plan(const std::string& plan, const std::string& model) {
+  Frontier f = load_frontier(plan);
   if (f.points.size() != 1) {
     throw Error(Code::input, "'" + plan + "' holds " + std::to_string(f.points.size()) +
                                  " points, not one plan: choose with `skyline frontier select`");
@@ -35,7 +35,7 @@ Point read_plan(const std::string& plan, const std::string& model) {
   const std::string other = machine_difference(f.info.machine, machine_facts());
   if (!other.empty())
     fmt::print(stderr, "skyline: note: the plan was measured on another machine: {}\n", printable(other));
-  return f.points[0];
+  return f;
 }
 
 }  // namespace skyline::cli

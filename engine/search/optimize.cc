@@ -524,9 +524,10 @@ OptimizeResult optimize(const Model& model, const Dataset& data, const OptimizeO
   return Search(model, data, options).run();
 }
 
-Session plan_session(const Model& model, const Frontier& frontier, const Point& point) {
-  SessionOptions o;
-  o.threads = point.threads;
+Session plan_session(const Model& model, const Frontier& frontier, const Point& point,
+                     const SessionOptions& options) {
+  SessionOptions o = options;
+  if (o.threads == 0) o.threads = point.threads;
   o.layouts = point.layouts;
   Variants variants(model, o);
   variants.set_ranges(frontier.info.ranges);

@@ -61,8 +61,10 @@ struct OptimizeResult {
 };
 OptimizeResult optimize(const Model& model, const Dataset& data, const OptimizeOptions& options = {});
 
-// A session that computes as a point of that frontier says. Error{invalid} if the model has no such nodes.
-Session plan_session(const Model& model, const Frontier& frontier, const Point& point);
+// A session that computes as a point of that frontier says. options: isa, and threads (0: the point's); the
+// rest is the point's. Error{invalid} if the model has no such nodes.
+Session plan_session(const Model& model, const Frontier& frontier, const Point& point,
+                     const SessionOptions& options = {});
 
 }  // namespace skyline
 #pragma GCC visibility pop
