@@ -37,7 +37,9 @@ std::string_view name(Method m) noexcept;
 Method method_from_name(std::string_view s);  // Error{invalid} listing the known names
 
 struct Options {
-  Method method = Method::mse;
+  // Clipping least-squares fashion loses what the network lives on: PP-OCR's recogniser reads 0.992 of the
+  // lines with minmax, 0.933 with mse, on the same calibration.
+  Method method = Method::minmax;
   double percentile = 99.995;     // of the values, kept on either side
   std::vector<std::string> keep;  // nodes that stay f32, by name or by operator; Error{invalid} if unknown
   bool correct_bias = true;       // take off the mean error that rounding the weights makes
