@@ -103,12 +103,11 @@ OptimizeResult find_frontier(const Model& model, const Dataset& data, const Flag
   OptimizeOptions o;
   o.session = SessionOptions::from_environment();
   o.budget_seconds = flags.budget;
+  o.model_name = "digits";
   o.constraints = parse_constraints(std::vector<std::string>{"accuracy.drop<=1pp", "latency.p50<=10ms"});
   Progress bar("optimize", 1000);
   o.progress = [&](const std::string&, double share) { bar.step(static_cast<int64_t>(1000 * share)); };
   OptimizeResult r = optimize(model, data, o);
-  r.frontier.info.model = "digits";
-  r.frontier.info.data.source = data.kind();
   if (!flags.report.empty()) {
     const std::string& chosen = r.frontier.points[r.selection.point].id;
     write_file_whole(flags.report,

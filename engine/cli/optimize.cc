@@ -161,19 +161,13 @@ void optimize(const Flags& flags) {
   o.cancel = &interrupted;
   std::signal(SIGINT, interrupt);
   o.progress = [&](const std::string& stage, double share) { status.show(stage, share); };
-  const auto complete = [&](Frontier& f) {
-    f.info.model = fs::path(flags.model).filename().string();
-    f.info.model_sha1 = sha1;
-    f.info.data.source = flags.examples + ": " + data.kind();
-  };
+  o.model_name = fs::path(flags.model).filename().string();
+  o.model_sha1 = sha1;
+  o.data_source = flags.examples + ": " + data.kind();
   o.found = [&](const Frontier& f) {
-    if (flags.output.empty()) return;
-    Frontier named = f;
-    complete(named);
-    save_frontier(named, flags.output);
+    if (!flags.output.empty()) save_frontier(f, flags.output);
   };
-  OptimizeResult r = skyline::optimize(model, data, o);
-  complete(r.frontier);
+  const OptimizeResult r = skyline::optimize(model, data, o);
   if (!flags.output.empty()) save_frontier(r.frontier, flags.output);
   const Point& chosen = r.frontier.points[r.selection.point];
   if (!flags.plan.empty() && r.selection.feasible) save_plan(r.frontier, r.selection.point, flags.plan);

@@ -110,7 +110,10 @@ class Search {
     FrontierInfo& info = result_.frontier.info;
     info.machine = machine_facts();
     info.metric = {std::string(name(metric)), higher_is_better(metric), is_fraction(metric)};
-    info.data = {data_.kind(), static_cast<int64_t>(calibration_.size()), evaluator_->examples(),
+    info.model = options_.model_name;
+    info.model_sha1 = options_.model_sha1;
+    info.data = {options_.data_source.empty() ? data_.kind() : options_.data_source,
+                 static_cast<int64_t>(calibration_.size()), evaluator_->examples(),
                  static_cast<int64_t>(report_.size())};
     info.seed = options_.seed;
     info.tool = "skyline 0.1.0";
@@ -533,10 +536,11 @@ Session plan_session(const Model& model, const Frontier& frontier, const Point& 
   variants.set_ranges(frontier.info.ranges);
   std::map<std::string, Precision> rungs;
   for (const NodeChoice& c : point.choices) rungs[c.node] = c.rung;
+  const Precision others = point.precision == Precision::model ? Precision::f32 : point.precision;
   std::vector<Precision> plan;
   for (const Flow::Product& p : variants.flow().products) {
     const auto it = rungs.find(p.name);
-    plan.push_back(it == rungs.end() ? Precision::f32 : it->second);
+    plan.push_back(it == rungs.end() ? others : it->second);
     if (it != rungs.end()) rungs.erase(it);
   }
   if (!rungs.empty()) {

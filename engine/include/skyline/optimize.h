@@ -27,6 +27,8 @@ struct OptimizeOptions {
   // What the search should look into most; the frontier holds other points too.
   std::vector<Constraint> constraints;
   Objective objective = {false, {{{Axis::latency, Statistic::p50}, 1}}};
+  std::string model_name, model_sha1,
+      data_source;  // for FrontierInfo; the source defaults to the data's kind
   uint64_t seed = 1;
   double calibration_share = 0.2, selection_share = 0.4;  // of the examples; the rest is for the report
   int64_t most_calibration = 64;                          // examples that ranges are taken from
