@@ -10,9 +10,9 @@ namespace {
 
 using namespace kernels;
 
-// What the rung rounds to; only plain roundings can be stored.
+// What the rung rounds to, where epilogues add residuals of that type: f16 ones take f32 only.
 DType type_of(Precision p) {
-  return p == Precision::bf16 ? DType::bf16 : p == Precision::f16 ? DType::f16 : DType::undefined;
+  return p == Precision::bf16 ? DType::bf16 : DType::undefined;
 }
 
 bool is_f32(const Graph& g, ValueId v) {

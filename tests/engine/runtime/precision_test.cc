@@ -96,9 +96,11 @@ TEST_CASE("a session computes on the rung that it is given, within the rung's er
     const double error = relative_error(y, right);
     CHECK(error < bound);
     // A rung is a permission: where f32 is faster, as for so small products on two of them, it may be f32.
+    const std::string plan = session.explain_plan(x);
+    CHECK(plan.find("reference") == std::string::npos);
     if (rung == Precision::bf16) {
       CHECK(error > 0);
-      CHECK(session.explain_plan(x).find("bf16") != std::string::npos);
+      CHECK(plan.find("bf16") != std::string::npos);
     }
     for (int threads : {2, 3}) {
       const Tensor again = Session(model(), {.threads = threads, .precision = rung}).run(x)[0].tensor();
