@@ -28,7 +28,8 @@ struct Selection {
   bool is_on_grid(ValueId v) const { return v != kNoValue && on_grid[static_cast<size_t>(v)]; }
 };
 
-// keep: names of nodes, or of operators where no node is called so, that stay f32; Error{invalid} if one is neither.
+// keep: names of nodes, or of operators where no node is called so, that stay f32; Error{invalid} if one is
+// neither.
 Selection select_int8(const Graph& g, const std::vector<std::string>& keep);
 
 // Conv, MatMul, Gemm or ConvTranspose: what work is in.

@@ -35,9 +35,9 @@ struct Epilogue {
   const float* residual = nullptr;  // m x n, added before the activation; may be C itself
   // The same in bf16, instead of it; dense kernels of floats only.
   const uint16_t* residual_bf16 = nullptr;
-  int64_t ldr = 0;                  // elements between rows of residual
-  int64_t stride_r = 0;             // and between its batch entries
-  Activation act;                   // also used by integer kernels that store f32
+  int64_t ldr = 0;       // elements between rows of residual
+  int64_t stride_r = 0;  // and between its batch entries
+  Activation act;        // also used by integer kernels that store f32
 
   // Integer kernels, by the type of C. i32: acc + bias. f32: act((acc + bias) * scale_n[j] + bias_n[j]). u8
   // and i8: saturate(round_half_even((acc + bias) * scale_n[j]) + zero_point), all in f32 as ONNX
