@@ -406,6 +406,7 @@ class Search {
     const std::vector<Value> x = data_.at(calibration_.at(0)).inputs;
     std::vector<std::vector<double>> times(static_cast<size_t>(streams));
     std::vector<std::thread> threads;
+    threads.reserve(times.size());
     const auto begin = Clock::now(), warm = begin + std::chrono::milliseconds(30),
                end =
                    warm + std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(seconds));

@@ -109,6 +109,7 @@ std::optional<std::vector<int32_t>> integer_bias(const Graph& g, ValueId v, doub
   const auto scales = n ? numbers(g, n->in(1), count) : std::vector<double>{1.0};
   if (!scales || (scales->size() != 1 && scales->size() != values->size())) return std::nullopt;
   if (n && n->in(2) != kNoValue && !is_uniform(g, n->in(2), 0)) return std::nullopt;
+  constexpr double kMost = 0x3fffffff;  // half of what the sums can be
   std::vector<int32_t> out;
   for (size_t i = 0; i < values->size(); ++i) {
     // The product as the operator's own f32 arithmetic has it.
@@ -116,7 +117,7 @@ std::optional<std::vector<int32_t>> integer_bias(const Graph& g, ValueId v, doub
         static_cast<float>(x_scale) * static_cast<float>(w.scales[w.scales.size() == 1 ? 0 : i]);
     const double own = (*scales)[scales->size() == 1 ? 0 : i];
     const double b = n && is_near(own, unit) ? (*values)[i] : std::nearbyint((*values)[i] * own / unit);
-    if (!(std::fabs(b) <= std::numeric_limits<int32_t>::max() / 2)) return std::nullopt;
+    if (!(std::fabs(b) <= kMost)) return std::nullopt;
     out.push_back(static_cast<int32_t>(b));
   }
   return out;
