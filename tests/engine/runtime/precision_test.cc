@@ -84,7 +84,8 @@ TEST_CASE("a session computes on the rung that it is given, within the rung's er
   const Tensor right = Session(model(), {.threads = 1}).run(x)[0].tensor();
   const std::pair<Precision, double> bounds[] = {
       {Precision::bf16x6, 2e-6}, {Precision::bf16x3, 5e-5}, {Precision::bf16, 0.05}, {Precision::f16, 0.01}};
-  for (const auto& [rung, bound] : bounds) {
+  for (const auto& row : bounds) {
+    const Precision rung = row.first;
     CAPTURE(name(rung));
     if (!has_rung(rung)) {
       MESSAGE("skipped: this CPU has no kernel for " << name(rung));
@@ -94,7 +95,7 @@ TEST_CASE("a session computes on the rung that it is given, within the rung's er
     const Session session(model(), {.threads = 1, .precision = rung});
     const Tensor y = session.run(x)[0].tensor();
     const double error = relative_error(y, right);
-    CHECK(error < bound);
+    CHECK(error < row.second);
     // A rung is a permission: where f32 is faster, as for so small products on two of them, it may be f32.
     const std::string plan = session.explain_plan(x);
     CHECK(plan.find("reference") == std::string::npos);
