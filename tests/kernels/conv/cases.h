@@ -3,6 +3,7 @@
 #include <doctest/doctest.h>
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
 #include <cstring>
 #include <string>
@@ -76,7 +77,8 @@ bool near(const std::vector<std::byte>& got, const std::vector<std::byte>& want)
   const auto *a = reinterpret_cast<const float*>(got.data()),
              *b = reinterpret_cast<const float*>(want.data());
   for (size_t i = 0; i < want.size() / 4; ++i) {
-    if (std::memcmp(a + i, b + i, 4) != 0 && !(std::abs(a[i] - b[i]) <= 0.01f)) return false;
+    const bool same = std::bit_cast<uint32_t>(a[i]) == std::bit_cast<uint32_t>(b[i]);
+    if (!same && !(std::abs(a[i] - b[i]) <= 0.01f)) return false;
   }
   return true;
 }
