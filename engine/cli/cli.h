@@ -49,6 +49,17 @@ void print(const std::string& text);
 // Untrusted text (names from models) with control characters escaped, cut to `limit`.
 std::string printable(std::string_view s, size_t limit = 200);
 
+// Parses what the user wrote; a mistake in it is one of usage.
+template <class F>
+auto usage(F&& parse) {
+  try {
+    return parse();
+  } catch (const Error& e) {
+    if (e.code() == Code::invalid) throw CLI::ValidationError(e.message());
+    throw;
+  }
+}
+
 // A progress bar on stderr, drawn only when stderr is a terminal.
 class Progress {
  public:

@@ -18,17 +18,6 @@ struct Flags {
   bool has_objective() const { return !minimize.empty() || !maximize.empty(); }
 };
 
-// Parses what the user wrote; a mistake in it is one of usage.
-template <class F>
-auto usage(F&& parse) {
-  try {
-    return parse();
-  } catch (const Error& e) {
-    if (e.code() == Code::invalid) throw CLI::ValidationError(e.message());
-    throw;
-  }
-}
-
 Objective objective_of(const Flags& flags) {
   return usage([&] {
     if (flags.minimize.empty() == flags.maximize.empty())

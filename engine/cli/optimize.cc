@@ -48,16 +48,6 @@ double seconds_of(const std::string& text) {
   return n * factor;
 }
 
-template <class F>
-auto usage(F&& parse) {
-  try {
-    return parse();
-  } catch (const Error& e) {
-    if (e.code() == Code::invalid) throw CLI::ValidationError(e.message());
-    throw;
-  }
-}
-
 OptimizeOptions options_of(const Flags& flags) {
   OptimizeOptions o;
   o.budget_seconds = seconds_of(flags.budget);

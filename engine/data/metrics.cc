@@ -131,6 +131,10 @@ double correlation(const std::vector<double>& a, const std::vector<double>& b) {
 
 }  // namespace
 
+double rank_correlation(const std::vector<double>& a, const std::vector<double>& b) {
+  return correlation(ranks(a), ranks(b));
+}
+
 std::string_view name(MetricKind m) noexcept {
   return kNames[static_cast<size_t>(m)];
 }
@@ -207,7 +211,7 @@ void Metric::add(const Example& example, std::span<const Value> outputs, std::sp
 
 double Metric::value() const {
   if (count_ == 0) return NAN;
-  if (!callback_ && kind_ == MetricKind::spearman) return correlation(ranks(found_), ranks(wanted_));
+  if (!callback_ && kind_ == MetricKind::spearman) return rank_correlation(found_, wanted_);
   if (!callback_ && kind_ == MetricKind::sqnr) {
     if (noise_ == 0) return INFINITY;
     return 10 * std::log10(signal_ / noise_);

@@ -5,6 +5,8 @@
 #include <limits>
 #include <optional>
 
+#include "engine/optimize/race.h"
+
 namespace skyline {
 namespace {
 
@@ -24,12 +26,6 @@ bool split_names(std::string_view step, const Index& index, std::vector<size_t>&
     found.pop_back();
   }
   return false;
-}
-
-double median(std::vector<double> v) {
-  const auto middle = v.begin() + static_cast<std::ptrdiff_t>(v.size() / 2);
-  std::nth_element(v.begin(), middle, v.end());
-  return *middle;
 }
 
 // Durations of the steps of one session, by step.
@@ -58,7 +54,7 @@ void share_out(const Samples& s, const Index& index, size_t rung, NodeCosts& cos
   std::vector<bool> met(costs.nodes.size(), false);
   double rest = 0;
   for (size_t i = 0; i < s.names.size(); ++i) {
-    const double t = median(s.seconds[i]);
+    const double t = median_of(s.seconds[i]);
     std::vector<size_t> parts;
     if (!split_names(s.names[i], index, parts)) {
       rest += t;
@@ -81,7 +77,7 @@ void share_out(const Samples& s, const Index& index, size_t rung, NodeCosts& cos
     if (met[n]) costs.seconds[n][rung] = here[n];
   }
   costs.rest[rung] = rest;
-  costs.total[rung] = median(s.whole);
+  costs.total[rung] = median_of(s.whole);
 }
 
 }  // namespace

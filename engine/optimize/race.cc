@@ -13,18 +13,18 @@ double seconds_since(Clock::time_point t) {
   return std::chrono::duration<double>(Clock::now() - t).count();
 }
 
+double share_of(Statistic s) {
+  return s == Statistic::p99 ? 0.99 : s == Statistic::p90 ? 0.9 : 0.5;
+}
+
+}  // namespace
+
 double median_of(std::span<const double> samples) {
   std::vector<double> v(samples.begin(), samples.end());
   const auto middle = v.begin() + static_cast<std::ptrdiff_t>(v.size() / 2);
   std::nth_element(v.begin(), middle, v.end());
   return *middle;
 }
-
-double share_of(Statistic s) {
-  return s == Statistic::p99 ? 0.99 : s == Statistic::p90 ? 0.9 : 0.5;
-}
-
-}  // namespace
 
 size_t Race::add(std::function<void()> run) {
   runners_.push_back({std::move(run), false, {}, {}});

@@ -10,6 +10,9 @@
 
 namespace skyline {
 
+// The upper one of an even number of values; not of none.
+double median_of(std::span<const double> values);
+
 class Race {
  public:
   // Returns the index of the runner. `run` does the work once.

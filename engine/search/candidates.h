@@ -41,8 +41,6 @@ class Candidates {
   void turn(const std::vector<size_t>& who, double seconds);
   double p50(size_t i) const { return race_.latency(all_[i]->runner, Statistic::p50).value; }
   bool timed(size_t i) const { return race_.turns(all_[i]->runner) > 0; }
-  size_t turns(size_t i) const { return race_.turns(all_[i]->runner); }
-  Estimate ratio(size_t i, size_t base) const { return race_.ratio(all_[i]->runner, all_[base]->runner); }
   Figures figures(size_t i) const;
   int64_t samples(size_t i) const { return static_cast<int64_t>(race_.samples(all_[i]->runner)); }
   int64_t all_samples() const;

@@ -6,10 +6,10 @@
 #include <chrono>
 #include <cmath>
 #include <set>
-#include <thread>
 
 #include "engine/search/candidates.h"
 #include "engine/search/noise.h"
+#include "engine/serve/load.h"
 #include "kernels/base/cpu.h"
 
 namespace skyline {
@@ -27,31 +27,6 @@ constexpr size_t kNoiseExamples = 4;
 constexpr int kMostFlips = 8;
 constexpr int kTurns = 5;            // of every plan that is measured
 constexpr double kLeastTurn = 0.02;  // seconds
-
-double spearman(const std::vector<double>& a, const std::vector<double>& b) {
-  const auto ranks = [](const std::vector<double>& v) {
-    std::vector<double> r;
-    for (double x : v) {
-      double below = 0, equal = 0;
-      for (double y : v) {
-        below += y < x;
-        equal += y == x;
-      }
-      r.push_back(below + (equal - 1) / 2);
-    }
-    return r;
-  };
-  const std::vector<double> x = ranks(a), y = ranks(b);
-  const auto n = static_cast<double>(x.size());
-  double xy = 0, xx = 0, yy = 0;
-  const double mean = (n - 1) / 2;
-  for (size_t i = 0; i < x.size(); ++i) {
-    xy += (x[i] - mean) * (y[i] - mean);
-    xx += (x[i] - mean) * (x[i] - mean);
-    yy += (y[i] - mean) * (y[i] - mean);
-  }
-  return xx > 0 && yy > 0 ? xy / std::sqrt(xx * yy) : 0;
-}
 
 bool is_fraction(MetricKind m) {
   return m != MetricKind::mae && m != MetricKind::sqnr;
@@ -397,45 +372,6 @@ class Search {
   }
 
   // ---- several requests at a time
-  struct Load {
-    Estimate throughput;
-    std::array<Estimate, kStatistics> latency;
-    int64_t samples = 0;
-  };
-  Load run_streams(const Session& session, int streams, double seconds) const {
-    const std::vector<Value> x = data_.at(calibration_.at(0)).inputs;
-    std::vector<std::vector<double>> times(static_cast<size_t>(streams));
-    std::vector<std::thread> threads;
-    threads.reserve(times.size());
-    const auto begin = Clock::now(), warm = begin + std::chrono::milliseconds(30),
-               end =
-                   warm + std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(seconds));
-    for (auto& mine : times) {
-      threads.emplace_back([&session, &x, &mine, warm, end] {
-        Context context(session, x);
-        for (;;) {
-          const auto from = Clock::now();
-          if (from >= end) break;
-          context.run();
-          if (from >= warm) mine.push_back(std::chrono::duration<double>(Clock::now() - from).count());
-        }
-      });
-    }
-    for (std::thread& t : threads) t.join();
-    std::vector<double> all;
-    for (const auto& mine : times) all.insert(all.end(), mine.begin(), mine.end());
-    Load load;
-    load.samples = static_cast<int64_t>(all.size());
-    if (all.empty()) return load;
-    const Estimate mean = mean_estimate(all);
-    load.throughput = {streams / mean.value, streams / std::max(mean.high, 1e-12),
-                       streams / std::max(mean.low, 1e-12)};
-    std::sort(all.begin(), all.end());
-    load.latency = {mean, quantile_estimate(all, 0.5), quantile_estimate(all, 0.9),
-                    quantile_estimate(all, 0.99)};
-    return load;
-  }
-
   void try_streams() {
     std::vector<int> wanted = options_.streams;
     const int threads = variants_.options().threads;
@@ -450,20 +386,20 @@ class Search {
       for (size_t i : plans) {
         if (over(kStreamsEnd)) return publish();
         say(std::to_string(streams) + " streams");
-        const int each = std::max(1, threads / streams);
+        const int each = threads_per_stream(threads, streams);
         const Session session = variants_.session((*candidates_)[i].rungs, each);
         const double seconds = std::clamp(20 * candidates_->p50(i) * streams, 0.2, 1.0);
-        const Load load = run_streams(session, streams, seconds);
-        if (load.samples == 0) continue;
+        const serve::Load load = serve::closed_loop(session, data_.at(calibration_.at(0)).inputs,
+                                                    {.streams = streams, .seconds = seconds, .warmup = 0.03});
         Point p = candidates_->point(i, &*proposals_);
         p.id += "x" + std::to_string(streams);
         p.streams = streams;
         p.threads = each;
         p.predicted = {};
-        for (size_t s = 0; s < kStatistics; ++s)
-          p.measured.get({Axis::latency, static_cast<Statistic>(s)}) = load.latency[s];
-        p.measured.throughput = load.throughput;
-        p.samples = load.samples;
+        p.measured.latency = {serve::latency_mean(load), serve::latency_at(load, 0.5),
+                              serve::latency_at(load, 0.9), serve::latency_at(load, 0.99)};
+        p.measured.throughput = serve::throughput(load);
+        p.samples = load.examples();
         p.provenance += ", " + std::to_string(streams) + " streams";
         with_streams_.push_back(std::move(p));
       }
@@ -501,7 +437,8 @@ class Search {
       loss.push_back(c.quality->accuracy.drop.value);
     }
     if (residuals.size() < 3) return;
-    result_.noise_correlation = spearman(noise, loss);
+    const double correlation = rank_correlation(noise, loss);
+    result_.noise_correlation = std::isnan(correlation) ? 0 : correlation;
     std::sort(residuals.begin(), residuals.end());
     result_.latency_residual = residuals[residuals.size() / 2];
   }

@@ -90,6 +90,9 @@ MetricKind metric_from_name(std::string_view s);  // Error{invalid} listing the 
 bool needs_labels(MetricKind m) noexcept;
 bool higher_is_better(MetricKind m) noexcept;
 
+// Spearman's: of the ranks of a and b, which are as long; equal values share theirs. NaN if one is constant.
+double rank_correlation(const std::vector<double>& a, const std::vector<double>& b);
+
 // A metric that accumulates.
 class Metric {
  public:
