@@ -21,6 +21,7 @@ void add_inspect(CLI::App& app);
 void add_run(CLI::App& app);
 void add_verify(CLI::App& app);
 void add_bench(CLI::App& app);
+void add_decode(CLI::App& app);
 void add_profile(CLI::App& app);
 void add_kernels(CLI::App& app);
 void add_doctor(CLI::App& app);

@@ -18,6 +18,7 @@ int main(int argc, char** argv) {
   cli::add_run(app);
   cli::add_verify(app);
   cli::add_bench(app);
+  cli::add_decode(app);
   cli::add_profile(app);
   cli::add_quantize(app);
   cli::add_optimize(app);

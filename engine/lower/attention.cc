@@ -58,18 +58,29 @@ std::optional<Lowered> lower_fused_attention(Lowering& l) {
     const DType want = f.mask_mode == AttentionMask::add ? DType::f32 : DType::boolean;
     if (l.in_type(3) != want || f.mask.strides[n + 1] > 1) return std::nullopt;
   }
+  if (l.has(4) && (l.in_type(4) != DType::i64 || element_count(l.in_dims(4)) != 1)) return std::nullopt;
   const auto bound = std::make_shared<const BoundAttention>(f, BoundAttention::Options{}, l.isa, l.threads);
-  const bool mask = l.has(3);
-  return Lowered{.code = step_code([bound, mask](const StepArgs& s) {
-                   bound->run({.q = s.input<float>(0),
-                               .k = s.input<float>(1),
-                               .v = s.input<float>(2),
-                               .mask = mask ? s.in[3] : nullptr,
-                               .y = s.output<float>(0)},
-                              s.workspace, s.threads);
-                 }),
-                 .kernel = "attention_f32",
-                 .workspace = bound->workspace(l.threads)};
+  const bool mask = l.has(3), grows = l.has(4);
+  const size_t lengths_at = align_up(bound->workspace(l.threads));
+  const int64_t most = f.kv_len, added = f.new_keys;
+  return Lowered{
+      .code = step_code([=](const StepArgs& s) {
+        BoundAttention::Pointers p{.q = s.input<float>(0),
+                                   .k = s.input<float>(1),
+                                   .v = s.input<float>(2),
+                                   .mask = mask ? s.in[3] : nullptr,
+                                   .y = s.output<float>(0)};
+        if (grows) {
+          const int64_t held = s.input<int64_t>(4)[0];
+          if (held < 0 || held > most - added) return s.fail("the length is outside of the keys");
+          auto* lengths = reinterpret_cast<int64_t*>(s.workspace + lengths_at);
+          std::fill(lengths, lengths + bound->items(), held + added);
+          p.lengths = lengths;
+        }
+        bound->run(p, s.workspace, s.threads);
+      }),
+      .kernel = "attention_f32",
+      .workspace = lengths_at + (grows ? static_cast<size_t>(bound->items()) * sizeof(int64_t) : 0)};
 }
 
 // ---- ai.onnx Attention ----

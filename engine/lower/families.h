@@ -14,6 +14,7 @@ std::span<const LowerRow> eltwise_rows();
 std::span<const LowerRow> chain_rows();
 std::span<const LowerRow> gemm_rows();
 std::span<const LowerRow> attention_rows();
+std::span<const LowerRow> append_rows();
 std::span<const LowerRow> attention_microsoft_rows();
 std::span<const LowerRow> move_rows();
 std::span<const LowerRow> index_rows();
@@ -43,6 +44,7 @@ inline constexpr Family kFamilies[] = {
     chain_rows,
     gemm_rows,
     attention_rows,
+    append_rows,
     attention_microsoft_rows,
     move_rows,
     index_rows,

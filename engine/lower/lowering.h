@@ -49,7 +49,7 @@ struct Lowered {
   std::string kernel;              // for profiles and explain: the kernel's name
   size_t workspace = 0;            // bytes
   int in_place = -1;  // output 0 may use the memory of this input, if it dies here and is as large
-  int alias = -1;     // output 0 is this input's memory under other dims (Reshape)
+  int alias = -1;     // output 0 is this input's memory: under other dims (Reshape), or written by the code
 };
 
 // Packed weights and tables, shared by all plans of a session: key -> memory. Thread-safe.

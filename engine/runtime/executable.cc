@@ -92,22 +92,57 @@ std::shared_ptr<const Plan> Executable::compile(std::span<const Value> inputs) c
   return compile(std::move(g), false);
 }
 
-std::shared_ptr<const Plan> Executable::compile(Graph g, bool owns_constants) const {
+void Executable::optimize(Graph& g) const {
   const SessionOptions& o = session_.options;
-  if (o.optimize) {
-    const PassOptions options{.stop_after = o.stop_after_pass, .log = {}};
-    run_passes(g, portable_passes(), options);
-    run_passes(g, target_passes(), options);
-    assign_layouts(g, o.layouts, session_.isa, o.threads);
-    run_passes(g, layout_passes(), options);
-    assign_storage(g, session_.isa);
-    run_passes(g, final_passes(), options);
-  }
+  if (!o.optimize) return;
+  const PassOptions options{.stop_after = o.stop_after_pass, .log = {}};
+  run_passes(g, portable_passes(), options);
+  run_passes(g, target_passes(), options);
+  assign_layouts(g, o.layouts, session_.isa, o.threads);
+  run_passes(g, layout_passes(), options);
+  assign_storage(g, session_.isa);
+  run_passes(g, final_passes(), options);
+}
+
+std::shared_ptr<const Plan> Executable::make_plan(Graph g, bool owns_constants, bool writes_inputs) const {
+  const SessionOptions& o = session_.options;
   auto plan = std::make_shared<Plan>(
-      std::move(g), PlanOptions{session_.isa, o.threads, o.max_tensor_bytes, o.optimize, owns_constants},
+      std::move(g),
+      PlanOptions{session_.isa, o.threads, o.max_tensor_bytes, o.optimize, owns_constants, writes_inputs},
       session_.cache);
   plan->bodies = std::make_shared<BodyCache>();
   return plan;
+}
+
+std::shared_ptr<const Plan> Executable::compile(Graph g, bool owns_constants) const {
+  optimize(g);
+  return make_plan(std::move(g), owns_constants, false);
+}
+
+namespace {
+Graph with_inputs(const Graph& base, std::span<const Fact> inputs) {
+  Graph g = base;
+  forget_facts(g);
+  for (size_t i = 0; i < inputs.size(); ++i) g.value(g.inputs()[i]).fact = inputs[i];
+  infer_graph(g);
+  return g;
+}
+}  // namespace
+
+std::shared_ptr<const Plan> Executable::plan_growing(std::span<const Fact> inputs,
+                                                     std::span<const passes::GrowingState> states,
+                                                     int64_t capacity, bool free) const {
+  if (!session_.options.optimize) return nullptr;
+  Graph g = with_inputs(base_, inputs);
+  optimize(g);
+  if (!passes::keep_states(g, states, capacity, free)) return nullptr;
+  auto plan = make_plan(std::move(g), false, true);
+  return plan->needs_limits() ? nullptr : plan;
+}
+
+bool Executable::free_of_length(std::span<const Fact> inputs,
+                                std::span<const passes::GrowingState> states) const {
+  return passes::free_of_length(with_inputs(base_, inputs), states);
 }
 
 std::shared_ptr<Executable::Entry> Executable::entry_for(std::span<const Value> inputs, bool must) {

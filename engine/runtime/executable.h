@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "engine/runtime/plan.h"
+#include "graph/passes/keep_states.h"
 #include "skyline/session.h"
 
 namespace skyline {
@@ -36,6 +37,13 @@ class Executable {
                          Profile* profile = nullptr);
   // The plan for the shapes of these inputs, compiled if need be.
   std::shared_ptr<const Plan> plan_for(std::span<const Value> inputs);
+  // A plan that keeps states in caches of `capacity` rows (graph/passes/keep_states.h), for inputs of these
+  // facts. free: for all lengths, compiled for full caches. Null if the graph does more with its states.
+  std::shared_ptr<const Plan> plan_growing(std::span<const Fact> inputs,
+                                           std::span<const passes::GrowingState> states, int64_t capacity,
+                                           bool free) const;
+  // Whether one such plan serves all lengths: these facts have no number along the states' axes.
+  bool free_of_length(std::span<const Fact> inputs, std::span<const passes::GrowingState> states) const;
   // For a run of `plan`, or for interpreting if it is null.
   EvalLimits limits(const RunOptions& options, const Plan* plan);
   // Without its constants, if the plan for its one combination of shapes has taken them over.
@@ -60,6 +68,8 @@ class Executable {
   static Key key_of(std::span<const Value> inputs);
   std::shared_ptr<Entry> entry_for(std::span<const Value> inputs, bool compile);
   std::shared_ptr<const Plan> compile(std::span<const Value> inputs) const;
+  void optimize(Graph& g) const;
+  std::shared_ptr<const Plan> make_plan(Graph g, bool owns_constants, bool writes_inputs) const;
   std::shared_ptr<const Plan> compile(Graph g, bool owns_constants) const;
   void compile_now();
   std::vector<Value> run_nested(BodyCache& cache, const Graph& body, std::span<const Value> inputs,

@@ -111,9 +111,10 @@ class Plan::Builder {
           std::all_of(rows.placed.begin(), rows.placed.end(), [](bool b) { return b; }))
         continue;
       Lowered low = lower(n, rows);
+      if (low.alias >= 0 && low.code && !p_.options_.writes_inputs) low = {};
       if (low.alias >= 0) {
         join(static_cast<uint32_t>(n.outputs[0]), n.inputs[static_cast<size_t>(low.alias)], 0);
-        continue;
+        if (!low.code) continue;
       }
       const auto is_set = [](int64_t ld) { return ld != 0; };
       if (!low.code && (!rows.placed.empty() || std::any_of(rows.in.begin(), rows.in.end(), is_set) ||

@@ -3,7 +3,7 @@
 #include <cstdlib>
 #include <set>
 
-#include "engine/runtime/executable.h"
+#include "engine/runtime/session_impl.h"
 #include "graph/ir/precision.h"
 #include "kernels/base/cpu.h"
 #include "kernels/gemm/gemm.h"
@@ -41,14 +41,6 @@ SessionOptions SessionOptions::from_environment() {
   }
   return o;
 }
-
-struct Session::Impl {
-  mutable SessionState state;
-  std::vector<ValueDescription> inputs, outputs;
-  std::unique_ptr<Executable> executable;
-
-  void check(std::span<const Value> in) const;
-};
 
 namespace {
 
@@ -128,6 +120,10 @@ void check_input(const ValueDescription& d, const Value& v) {
 }
 
 }  // namespace
+
+void Session::Impl::check(size_t i, const Value& v) const {
+  check_input(inputs[i], v);
+}
 
 void Session::Impl::check(std::span<const Value> in) const {
   if (in.size() != inputs.size()) {

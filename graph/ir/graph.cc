@@ -71,6 +71,11 @@ void Graph::add_output(ValueId v, std::string as_name) {
   output_names_.push_back(std::move(as_name));
 }
 
+void Graph::remove_output(size_t i) {
+  outputs_.erase(outputs_.begin() + static_cast<std::ptrdiff_t>(i));
+  output_names_.erase(output_names_.begin() + static_cast<std::ptrdiff_t>(i));
+}
+
 bool Graph::is_output(ValueId id) const {
   return std::find(outputs_.begin(), outputs_.end(), id) != outputs_.end();
 }

@@ -42,6 +42,7 @@ std::span<const OpDef> einsum_ops();
 std::span<const OpDef> text_ops();
 std::span<const OpDef> tfidf_ops();
 std::span<const OpDef> attention_ops();
+std::span<const OpDef> append_ops();
 std::span<const OpDef> losses_ops();
 std::span<const OpDef> transformer_ops();
 std::span<const OpDef> microsoft_ops();
@@ -91,6 +92,7 @@ inline constexpr Family kFamilies[] = {
     text_ops,
     tfidf_ops,
     attention_ops,
+    append_ops,
     losses_ops,
     transformer_ops,
     microsoft_ops,

@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "graph/ops/attention_core.h"
+#include "graph/ops/move.h"
 #include "graph/ops/numeric.h"
 
 namespace skyline::ops {
@@ -112,6 +113,8 @@ FusedAttention parse_fused_attention(const Attrs& attrs) {
   f.mask_mode = known->first;
   if (f.mask_mode != AttentionMask::none) f.mask = view_of(attrs, "mask_view", f.lead.size());
   f.masked_value = attrs.real("masked_value", 0);
+  f.new_keys = attrs.integer("new_keys", -1);
+  if (f.new_keys > f.kv_len) reject("attribute new_keys is above the number of keys");
   require_filling(f);
   return f;
 }
@@ -125,6 +128,7 @@ Attrs to_attrs(const FusedAttention& f) {
           {"y_view", numbers_of(f.y)},
           {"out_dims", f.out_dims},
           {"scale", f.scale}};
+  if (f.new_keys >= 0) a.set("new_keys", f.new_keys);
   if (f.mask_mode != AttentionMask::none) {
     for (const auto& [mode, name] : kMasks) {
       if (mode == f.mask_mode) a.set("mask_mode", std::string(name));
@@ -158,6 +162,7 @@ void infer_fused_attention(InferContext& c) {
   require_reach(c.in(2), f.v, f, f.kv_len, f.v_size, "V");
   if (c.has(3) != (f.mask_mode != AttentionMask::none)) reject("attribute mask_mode does not fit the inputs");
   if (c.has(3)) require_reach(c.in(3), f.mask, f, f.q_len, f.kv_len, "the mask");
+  if (c.has(4) != (f.new_keys >= 0)) reject("attribute new_keys does not fit the inputs");
   c.out(0, Fact::fixed(c.in(0).dtype, f.out_dims));
 }
 
@@ -169,10 +174,13 @@ void eval_fused_attention(EvalContext& c) {
   require_reach(Fact::of(c.in(2)), f.v, f, f.kv_len, f.v_size, "V");
   if (c.has(3) != (f.mask_mode != AttentionMask::none)) reject("attribute mask_mode does not fit the inputs");
   if (c.has(3)) require_reach(Fact::of(c.in(3)), f.mask, f, f.q_len, f.kv_len, "the mask");
+  if (c.has(4) != (f.new_keys >= 0)) reject("attribute new_keys does not fit the inputs");
+  const int64_t keys = c.has(4) ? one_int(c.in(4), "length") + f.new_keys : f.kv_len;
+  if (keys < f.new_keys || keys > f.kv_len) reject("the length is outside of the keys");
   const std::vector<double> q = to_doubles(c.in(0)), k = to_doubles(c.in(1)), v = to_doubles(c.in(2));
   const std::vector<double> mask = c.has(3) ? to_doubles(c.in(3)) : std::vector<double>(1, 0.0);
   Tensor out = c.make(c.in(0).dtype(), f.out_dims);
-  std::vector<double> y(static_cast<size_t>(out.size())), row(static_cast<size_t>(f.kv_len));
+  std::vector<double> y(static_cast<size_t>(out.size())), row(static_cast<size_t>(keys));
   const AttentionView none{0, Dims(f.lead.size() + 2, 0)};
   const Dims zeros(f.lead.size(), 0);
   for (NdIndex<1> it(f.lead, {zeros}); !it.done(); it.next()) {
@@ -182,7 +190,7 @@ void eval_fused_attention(EvalContext& c) {
     const int64_t y_row = f.y.strides[f.lead.size()], y_column = f.y.strides[f.lead.size() + 1];
     for (int64_t i = 0; i < f.q_len; ++i) {
       poll(c.limits);
-      for (int64_t j = 0; j < f.kv_len; ++j) {
+      for (int64_t j = 0; j < keys; ++j) {
         double s = 0;
         for (int64_t e = 0; e < f.size; ++e) s += qm(i, e) * km(j, e);
         s *= f.scale;
@@ -194,7 +202,7 @@ void eval_fused_attention(EvalContext& c) {
       softmax(row);
       for (int64_t e = 0; e < f.v_size; ++e) {
         double sum = 0;
-        for (int64_t j = 0; j < f.kv_len; ++j) sum += row[static_cast<size_t>(j)] * vm(j, e);
+        for (int64_t j = 0; j < keys; ++j) sum += row[static_cast<size_t>(j)] * vm(j, e);
         y[static_cast<size_t>(at + i * y_row + e * y_column)] = sum;
       }
     }

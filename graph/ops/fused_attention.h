@@ -20,6 +20,9 @@ struct FusedAttention {
   AttentionMask mask_mode = AttentionMask::none;  // none: input 3 is absent
   float scale = 1, masked_value = 0;              // what takes a dropped score's place
   Dims out_dims;                                  // of Y's tensor, which the view y fills
+  // Where not below 0, K and V are caches that are not full: input 4 says how many keys they held before this
+  // many came, and the rest of the kv_len rows count for nothing.
+  int64_t new_keys = -1;
 };
 
 // The node's form. Error{invalid} if the attributes do not describe one.

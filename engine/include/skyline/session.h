@@ -101,6 +101,7 @@ class Session {
 
  private:
   friend class Context;
+  friend class Recurrence;
   struct Impl;
   Session(Graph graph, const SessionOptions& options);
   std::shared_ptr<const Impl> impl_;

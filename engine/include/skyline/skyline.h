@@ -9,6 +9,7 @@
 #include "skyline/isa.h"
 #include "skyline/model.h"
 #include "skyline/quantize.h"
+#include "skyline/recurrence.h"
 #include "skyline/serve.h"
 #include "skyline/session.h"
 #include "skyline/status.h"

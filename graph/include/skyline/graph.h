@@ -182,6 +182,7 @@ class Graph {
   void make_constant(ValueId v, Tensor t);      // v keeps its uses and loses its producer's claim on it
   void remove_node(NodeId n);                   // its outputs must be unused
   size_t remove_dead_nodes();                   // returns how many went
+  void remove_output(size_t i);
   std::string fresh_name(std::string_view stem);
 
   // Symbols of dimensions, by name; shared by copies of the graph.
