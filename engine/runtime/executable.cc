@@ -51,6 +51,13 @@ void append_key(std::vector<int64_t>& key, DType dtype, const Dims& dims) {
 
 }  // namespace
 
+Graph with_facts(Graph g, std::span<const Fact> inputs) {
+  forget_facts(g);
+  for (size_t i = 0; i < inputs.size(); ++i) g.value(g.inputs()[i]).fact = inputs[i];
+  infer_graph(g);
+  return g;
+}
+
 Executable::Executable(Graph g, SessionState& session, bool body)
     : session_(session), base_(std::move(g)), body_(body) {
   if (body) return;  // its facts come with the first inputs
@@ -119,30 +126,19 @@ std::shared_ptr<const Plan> Executable::compile(Graph g, bool owns_constants) co
   return make_plan(std::move(g), owns_constants, false);
 }
 
-namespace {
-Graph with_inputs(const Graph& base, std::span<const Fact> inputs) {
-  Graph g = base;
-  forget_facts(g);
-  for (size_t i = 0; i < inputs.size(); ++i) g.value(g.inputs()[i]).fact = inputs[i];
-  infer_graph(g);
+Graph Executable::bound(std::span<const Fact> inputs) const {
+  Graph g = with_facts(base_, inputs);
+  if (session_.options.optimize)
+    run_passes(g, portable_passes(), {.stop_after = session_.options.stop_after_pass, .log = {}});
   return g;
 }
-}  // namespace
 
-std::shared_ptr<const Plan> Executable::plan_growing(std::span<const Fact> inputs,
-                                                     std::span<const passes::GrowingState> states,
-                                                     int64_t capacity, bool free) const {
+std::shared_ptr<const Plan> Executable::plan_growing(Graph g, const std::function<bool(Graph&)>& keep) const {
   if (!session_.options.optimize) return nullptr;
-  Graph g = with_inputs(base_, inputs);
   optimize(g);
-  if (!passes::keep_states(g, states, capacity, free)) return nullptr;
+  if (!keep(g)) return nullptr;
   auto plan = make_plan(std::move(g), false, true);
   return plan->needs_limits() ? nullptr : plan;
-}
-
-bool Executable::free_of_length(std::span<const Fact> inputs,
-                                std::span<const passes::GrowingState> states) const {
-  return passes::free_of_length(with_inputs(base_, inputs), states);
 }
 
 std::shared_ptr<Executable::Entry> Executable::entry_for(std::span<const Value> inputs, bool must) {

@@ -1,5 +1,6 @@
 #pragma once
 // A graph that can be run with any input shapes: optimizes once, specialises and caches a plan per shape.
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <shared_mutex>
@@ -7,7 +8,6 @@
 #include <vector>
 
 #include "engine/runtime/plan.h"
-#include "graph/passes/keep_states.h"
 #include "skyline/session.h"
 
 namespace skyline {
@@ -20,6 +20,9 @@ struct SessionState {
 };
 
 class Executable;
+
+// The graph with these facts for its inputs, all others inferred anew.
+Graph with_facts(Graph g, std::span<const Fact> inputs);
 
 // Executables of the bodies of one graph, by address: whoever owns the graph owns this.
 struct BodyCache {
@@ -37,13 +40,11 @@ class Executable {
                          Profile* profile = nullptr);
   // The plan for the shapes of these inputs, compiled if need be.
   std::shared_ptr<const Plan> plan_for(std::span<const Value> inputs);
-  // A plan that keeps states in caches of `capacity` rows (graph/passes/keep_states.h), for inputs of these
-  // facts. free: for all lengths, compiled for full caches. Null if the graph does more with its states.
-  std::shared_ptr<const Plan> plan_growing(std::span<const Fact> inputs,
-                                           std::span<const passes::GrowingState> states, int64_t capacity,
-                                           bool free) const;
-  // Whether one such plan serves all lengths: these facts have no number along the states' axes.
-  bool free_of_length(std::span<const Fact> inputs, std::span<const passes::GrowingState> states) const;
+  // The graph with these facts for its inputs, inferred and with the portable passes.
+  Graph bound(std::span<const Fact> inputs) const;
+  // A plan of a bound graph on which, when the passes are through, `keep` (graph/passes/keep_states.h)
+  // succeeds; null if it does not. The plan may write into its inputs.
+  std::shared_ptr<const Plan> plan_growing(Graph g, const std::function<bool(Graph&)>& keep) const;
   // For a run of `plan`, or for interpreting if it is null.
   EvalLimits limits(const RunOptions& options, const Plan* plan);
   // Without its constants, if the plan for its one combination of shapes has taken them over.

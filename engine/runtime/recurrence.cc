@@ -5,6 +5,8 @@
 #include <map>
 
 #include "engine/runtime/session_impl.h"
+#include "graph/ir/interpret.h"
+#include "graph/passes/keep_states.h"
 
 namespace skyline {
 namespace {
@@ -102,6 +104,37 @@ std::vector<Carry> find_carries(const Session& session) {
   return found;
 }
 
+namespace {
+
+// What a plan for all lengths takes in that follows from the length alone, evaluated anew at each.
+struct Followers {
+  Graph values;               // passes::LengthSplit::values
+  std::vector<Fact> facts;    // of its outputs where the caches are full
+  std::vector<bool> grows;    // along the last axis
+  std::vector<Tensor> masks;  // of those that grow: as large as when full, with the part that counts in front
+};
+
+// Of two lengths' results: nothing if they differ in more than their last axis, by the difference in length.
+std::optional<Followers> followers_of(Graph values, std::span<const Value> full, std::span<const Value> less,
+                                      int64_t capacity, int64_t difference) {
+  Followers f{std::move(values), {}, {}, {}};
+  for (size_t i = 0; i < full.size(); ++i) {
+    Dims a = full[i].tensor().dims(), b = less[i].tensor().dims();
+    const bool grows = a != b;
+    if (grows) {
+      if (a.empty() || a.size() != b.size() || a.back() != capacity) return std::nullopt;
+      b.back() += difference;
+      if (a != b) return std::nullopt;
+    }
+    f.facts.push_back(Fact::of(full[i].tensor()));
+    f.grows.push_back(grows);
+    f.masks.push_back(grows ? Tensor::zeros(full[i].tensor().dtype(), a) : Tensor());
+  }
+  return f;
+}
+
+}  // namespace
+
 struct Recurrence::Impl {
   struct State {
     size_t input, output;  // of the session
@@ -113,6 +146,7 @@ struct Recurrence::Impl {
   struct Entry {
     std::shared_ptr<const Plan> plan;  // null: through the session, with copies
     std::unique_ptr<RunState> state;
+    std::shared_ptr<Followers> follow;  // of a plan for all lengths
     int64_t added = 0;
     uint64_t used = 0;
   };
@@ -124,6 +158,7 @@ struct Recurrence::Impl {
   std::vector<ValueDescription> inputs, outputs;
   int64_t capacity = 0, length = 0;
   bool in_place = false;
+  bool bound_to_lengths = false;  // a plan for all lengths met one that it was wrong for
   size_t plans_made = 0;
   uint64_t clock = 0;
   std::map<std::vector<int64_t>, Entry> entries;  // by dims of the free inputs and the length (-1: any)
@@ -131,9 +166,11 @@ struct Recurrence::Impl {
   void add(const Session& s, std::span<const Carry> carries, const Carry& c);
   void start(State& s);
   Dims full_dims(const State& s) const;
-  int64_t rows_after(std::vector<Fact> facts) const;
   std::vector<Fact> facts_of(std::span<const Value> in, Dim rows) const;
-  Entry make_entry(std::span<const Value> in, bool& free);
+  std::vector<Value> values_at(const Graph& values, std::span<const Value> in, int64_t rows) const;
+  Entry any_length(std::span<const Value> in, int64_t added) const;
+  Entry make_entry(std::span<const Value> in) const;
+  bool follow(Entry& e, std::span<const Value> in, std::span<Value> to) const;
   Entry& entry_for(std::span<const Value> in);
   std::vector<Value> run_plan(Entry& e, std::span<const Value> in);
   std::vector<Value> run_copied(std::span<const Value> in);
@@ -203,38 +240,107 @@ std::vector<Fact> Recurrence::Impl::facts_of(std::span<const Value> in, Dim rows
   return facts;
 }
 
-Recurrence::Impl::Entry Recurrence::Impl::make_entry(std::span<const Value> in, bool& free) {
+namespace {
+
+// Rows that a run adds to each cache of the plan; -1 if to some more than to others.
+int64_t rows_added(const Plan& p) {
+  const Graph& g = p.graph();
+  int64_t rows = -1;
+  for (NodeId id : g.order()) {
+    const Node& n = g.node(id);
+    if (!n.is("Append")) continue;
+    const int64_t here = g.fact(n.in(1)).static_dims()[static_cast<size_t>(n.attrs.integer("axis"))];
+    if (rows >= 0 && rows != here) return -1;
+    rows = here;
+  }
+  return rows;
+}
+
+}  // namespace
+
+// What follows from the length if the states have so many rows.
+std::vector<Value> Recurrence::Impl::values_at(const Graph& values, std::span<const Value> in,
+                                               int64_t rows) const {
+  std::vector<Value> all(session->inputs.size());
+  for (size_t i = 0; i < free_inputs.size(); ++i) all[free_inputs[i]] = in[i];
+  for (const State& s : states) {
+    Dims dims = s.dims;
+    if (s.axis >= 0) dims[static_cast<size_t>(s.axis)] = rows;
+    all[s.input] = Tensor::view(s.value.dtype(), dims, s.value.raw());  // read for its dims
+  }
+  return interpret(values, all,
+                   {.max_bytes = session->state.options.max_tensor_bytes, .check = {}, .run_body = {}});
+}
+
+// A plan that serves all lengths, made for full caches; no plan if there is none.
+Recurrence::Impl::Entry Recurrence::Impl::any_length(std::span<const Value> in, int64_t added) const {
+  const int64_t most = capacity - added;
+  if (most < 1) return {};
+  const Executable& x = *session->executable;
+  std::vector<Fact> facts = facts_of(in, Dim::unknown());
+  passes::LengthSplit split = passes::split_lengths(x.bound(facts), growing);
+  const int64_t other = length < most ? length : most - 1;
+  std::optional<Followers> f = followers_of(split.values, values_at(split.values, in, most),
+                                            values_at(split.values, in, other), capacity, most - other);
+  if (!f) return {};
+  std::vector<size_t> masks;
+  for (size_t i = 0; i < f->facts.size(); ++i) {
+    if (f->grows[i]) masks.push_back(facts.size());
+    facts.push_back(f->facts[i]);
+    if (f->grows[i]) facts.back().dims.back() = Dim::unknown();
+  }
+  if (!passes::free_of_length(with_facts(split.body, facts), growing)) return {};
+  facts = facts_of(in, most);
+  facts.insert(facts.end(), f->facts.begin(), f->facts.end());
   Entry e;
-  free = false;
+  e.plan = x.plan_growing(with_facts(std::move(split.body), facts), [&](Graph& g) {
+    return passes::keep_states_of_any_length(g, growing, capacity, masks);
+  });
+  if (!e.plan || rows_added(*e.plan) != added) return {};
+  e.follow = std::make_shared<Followers>(std::move(*f));
+  return e;
+}
+
+Recurrence::Impl::Entry Recurrence::Impl::make_entry(std::span<const Value> in) const {
   const Executable& x = *session->executable;
   const bool tensors = std::all_of(in.begin(), in.end(), [](const Value& v) { return v.is_tensor(); });
-  if (growing.empty() || !tensors) return e;
-  // How many rows a run adds: as the graph has it now.
-  auto plan = x.plan_growing(facts_of(in, length), growing, capacity, false);
-  if (!plan) return e;
-  const auto added_by = [&](const Plan& p) {
-    int64_t rows = -1;
-    for (NodeId id : p.graph().order()) {
-      const Node& n = p.graph().node(id);
-      if (!n.is("Append")) continue;
-      const Dims d = p.graph().fact(n.in(1)).static_dims();
-      const int64_t here = d[static_cast<size_t>(n.attrs.integer("axis"))];
-      rows = rows < 0 || rows == here ? here : -2;
-    }
-    return rows;
-  };
-  e.added = added_by(*plan);
-  if (e.added < 0) return Entry{};
-  if (e.added <= capacity && x.free_of_length(facts_of(in, Dim::unknown()), growing)) {
-    const auto any = x.plan_growing(facts_of(in, capacity - e.added), growing, capacity, true);
-    if (any && added_by(*any) == e.added) {
-      plan = any;
-      free = true;
+  if (growing.empty() || !tensors) return {};
+  Entry e;
+  e.plan = x.plan_growing(x.bound(facts_of(in, length)),
+                          [&](Graph& g) { return passes::keep_states(g, growing, capacity); });
+  if (!e.plan) return {};
+  e.added = rows_added(*e.plan);
+  if (e.added < 0) return {};
+  if (!bound_to_lengths) {
+    try {
+      if (Entry any = any_length(in, e.added); any.plan) {
+        any.added = e.added;
+        e = std::move(any);
+      }
+    } catch (
+        const Error&) {  // no such inputs with full caches: a mask as long as now, a table that ends before
     }
   }
-  e.plan = std::move(plan);
   e.state = e.plan->make_state();
   return e;
+}
+
+// Puts what follows from the present length among the plan's inputs. False if it is not of the shape that was
+// expected.
+bool Recurrence::Impl::follow(Entry& e, std::span<const Value> in, std::span<Value> to) const {
+  Followers& f = *e.follow;
+  const std::vector<Value> now = values_at(f.values, in, length);
+  for (size_t i = 0; i < now.size(); ++i) {
+    const Tensor& t = now[i].tensor();
+    Dims want = f.facts[i].static_dims();
+    if (f.grows[i]) want.back() = length + e.added;
+    if (t.dims() != want || t.dtype() != f.facts[i].dtype) return false;
+    to[i] = f.grows[i] ? f.masks[i] : t;
+    if (!f.grows[i]) continue;
+    const int last = t.rank() - 1;
+    Span(want, last, t.dtype()).copy(t, want.back(), f.masks[i], capacity, want.back());
+  }
+  return true;
 }
 
 Recurrence::Impl::Entry& Recurrence::Impl::entry_for(std::span<const Value> in) {
@@ -253,8 +359,7 @@ Recurrence::Impl::Entry& Recurrence::Impl::entry_for(std::span<const Value> in) 
     }
     key.pop_back();
   }
-  bool free = false;
-  Entry e = make_entry(in, free);
+  Entry e = make_entry(in);
   ++plans_made;
   e.used = ++clock;
   if (entries.size() >= kMaxPlans) {
@@ -262,7 +367,7 @@ Recurrence::Impl::Entry& Recurrence::Impl::entry_for(std::span<const Value> in) 
       return a.second.used < b.second.used;
     }));
   }
-  key.push_back(free ? -1 : length);
+  key.push_back(e.follow ? -1 : length);
   return entries[key] = std::move(e);
 }
 
@@ -271,10 +376,17 @@ std::vector<Value> Recurrence::Impl::run_plan(Entry& e, std::span<const Value> i
     throw Error(Code::limit, "the caches hold " + std::to_string(length) + " of " + std::to_string(capacity) +
                                  " rows, and the run adds " + std::to_string(e.added));
   }
-  std::vector<Value> all(session->inputs.size() + 1);
+  const size_t followers = e.follow ? e.follow->facts.size() : 0;
+  std::vector<Value> all(session->inputs.size() + followers + 1);
   for (size_t i = 0; i < free_inputs.size(); ++i) all[free_inputs[i]] = in[i];
   for (const State& s : states) all[s.input] = s.value;
   all.back() = Tensor::vector({length});
+  if (e.follow && !follow(e, in, std::span(all).subspan(session->inputs.size(), followers))) {
+    bound_to_lengths = true;  // no more of these
+    entries.clear();
+    Entry& other = entry_for(in);
+    return other.plan ? run_plan(other, in) : run_copied(in);
+  }
   RunState& r = *e.state;
   e.plan->bind_inputs(r, all);
   e.plan->make_outputs(r);
@@ -294,6 +406,7 @@ std::vector<Value> Recurrence::Impl::run_plan(Entry& e, std::span<const Value> i
     }
   }
   length += e.added;
+  in_place = true;
   return out;
 }
 
@@ -342,6 +455,7 @@ std::vector<Value> Recurrence::Impl::run_copied(std::span<const Value> in) {
     }
   }
   length = std::max<int64_t>(rows, 0);
+  in_place = false;
   return out;
 }
 
@@ -384,7 +498,6 @@ std::vector<Value> Recurrence::run(std::span<const Value> inputs) {
   for (size_t i = 0; i < inputs.size(); ++i) r.session->check(r.free_inputs[i], inputs[i]);
   Impl::Entry& e = r.entry_for(inputs);
   std::vector<Value> out = e.plan ? r.run_plan(e, inputs) : r.run_copied(inputs);
-  r.in_place = e.plan != nullptr;
   for (Impl::State& s : r.states) {
     if (s.axis >= 0) s.dims[static_cast<size_t>(s.axis)] = r.length;
   }

@@ -19,6 +19,8 @@ struct Decoder {
   bool mask = false;        // an input that is as long as the keys
   bool reads_past = false;  // something else reads a cache
   bool counter = false;     // a state that keeps its size
+  int64_t positions = 64;   // of the table that causal has
+  bool causal = false;      // positions and a mask made of the caches' lengths, as exporters write them
 };
 
 // Attention over what has come: x [1, n, width] in, as much out, and the caches longer.
@@ -26,7 +28,24 @@ Model decoder(const Decoder& how) {
   Build b;
   Graph& g = b.g;
   const Dim past = g.symbol("past"), tokens = g.symbol("tokens");
-  const ValueId x = g.add_input("x", Fact(DType::f32, {1, tokens, kWidth}));
+  ValueId x = g.add_input("x", Fact(DType::f32, {1, tokens, kWidth}));
+  const ValueId caches[] = {g.add_input("past_key", Fact(DType::f32, {1, kHeads, past, kSize})),
+                            g.add_input("past_value", Fact(DType::f32, {1, kHeads, past, kSize}))};
+  ValueId mask = kNoValue;
+  if (how.mask) mask = g.add_input("mask", Fact(DType::f32, {tokens, Dim::unknown()}));
+  if (how.causal) {
+    const auto scalar = [&](int64_t n) { return b.constant(Tensor::scalar<int64_t>(n)); };
+    const auto length = [&](ValueId v, int64_t axis) {
+      return b.node("Gather", {b.node("Shape", {v}), scalar(axis)});
+    };
+    const ValueId held = length(caches[0], 2), all = b.node("Add", {held, length(x, 1)});
+    const ValueId queries = b.node("Range", {held, all, scalar(1)}),
+                  keys = b.node("Range", {scalar(0), all, scalar(1)});
+    const ValueId seen = b.node("LessOrEqual", {b.node("Unsqueeze", {keys, b.ints({0})}),
+                                                b.node("Unsqueeze", {queries, b.ints({1})})});
+    mask = b.node("Where", {seen, b.number(0), b.number(-1e9f)});
+    x = b.node("Add", {x, b.node("Gather", {b.weights({how.positions, kWidth}), queries})});
+  }
   const auto heads = [&](ValueId v) {
     const ValueId r = b.node("Reshape", {v, b.ints({1, -1, kHeads, kSize})});
     return b.node("Transpose", {r}, {{"perm", Dims{0, 2, 1, 3}}});
@@ -36,8 +55,7 @@ Model decoder(const Decoder& how) {
   ValueId kv[2];
   const char* const names[] = {"key", "value"};
   for (int i = 0; i < 2; ++i) {
-    const ValueId cache =
-        g.add_input(std::string("past_") + names[i], Fact(DType::f32, {1, kHeads, past, kSize}));
+    const ValueId cache = caches[i];
     kv[i] = b.node("Concat", {cache, heads(linear(x))}, {{"axis", int64_t{2}}});
     g.add_output(kv[i], std::string("present_") + names[i]);
     if (how.reads_past && i == 0)
@@ -45,7 +63,7 @@ Model decoder(const Decoder& how) {
   }
   ValueId s = b.node("MatMul", {q, b.node("Transpose", {kv[0]}, {{"perm", Dims{0, 1, 3, 2}}})});
   s = b.node("Mul", {s, b.number(0.35f)});
-  if (how.mask) s = b.node("Add", {s, g.add_input("mask", Fact(DType::f32, {tokens, Dim::unknown()}))});
+  if (mask != kNoValue) s = b.node("Add", {s, mask});
   const ValueId p = b.node("Softmax", {s}, {{"axis", int64_t{-1}}});
   const ValueId y = b.node("Transpose", {b.node("MatMul", {p, kv[1]})}, {{"perm", Dims{0, 2, 1, 3}}});
   g.add_output(linear(b.node("Reshape", {y, b.ints({1, -1, kWidth})})), "y");
@@ -152,6 +170,11 @@ TEST_CASE("caches grow in place, and one plan serves every length") {
     CHECK(check({}, true, threads) <= 4);  // 5, 1 and 3 tokens; the prompt perhaps by copies
     CHECK(check({.counter = true}, true, threads) <= 4);
   }
+}
+
+TEST_CASE("positions and masks that follow from the length are evaluated for each, in one plan") {
+  for (int threads : {1, 3}) CHECK(check({.causal = true}, true, threads) <= 4);
+  CHECK(check({.positions = 40, .causal = true}, true, 1) >= 13);  // the table ends before the caches do
 }
 
 TEST_CASE("a mask that grows: in place, with a plan for each length") {
