@@ -57,12 +57,16 @@ bool weights_fit(const Contraction& c, const Tensor& w) {
 // to[i] = from[i] * factor(i), in double and rounded once; false if one is not finite.
 template <class T, class Factor>
 bool multiply(const T* from, T* to, int64_t n, Factor&& factor) {
-  bool bad = false;
+  for (int64_t i = 0; i < n; ++i) to[i] = ops::narrow<T>(ops::widen(from[i]) * factor(i));
+  int bad = 0;  // in a loop of its own and no bool, so that compilers find vectors in both
   for (int64_t i = 0; i < n; ++i) {
-    to[i] = ops::narrow<T>(ops::widen(from[i]) * factor(i));
-    bad |= !(std::fabs(ops::widen(to[i])) <= std::numeric_limits<double>::max());
+    if constexpr (std::is_same_v<T, float>) {
+      bad |= std::fabs(to[i]) <= std::numeric_limits<float>::max() ? 0 : 1;
+    } else {
+      bad |= std::fabs(ops::widen(to[i])) <= std::numeric_limits<double>::max() ? 0 : 1;
+    }
   }
-  return !bad;
+  return bad == 0;
 }
 
 // w with each element times alpha * scale of its channel; nothing if one overflows. In runs of one channel,

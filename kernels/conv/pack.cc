@@ -46,6 +46,10 @@ void pack_phase(const ConvPlan& plan, const ConvWeights& w, const AxisPhase& z, 
       src.zero = static_cast<const std::byte*>(w.zero_point) + (w.zero_point_per_oc ? g * ocg * size : 0);
       src.zero_per_n = w.zero_point_per_oc;
     }
+    if (p.b == DType::f32 && !p.transposed && used == taps && plan.tap_steps == icg && shape.kr == 1) {
+      pack_taps(shape, static_cast<const float*>(w.w) + first, icg, taps, 1, to);
+      continue;
+    }
     int64_t step = 0;
     for (const int32_t kz : z.taps) {
       for (const int32_t ky : y.taps) {
@@ -83,13 +87,7 @@ void pack_direct(const ConvPlan& plan, const ConvWeights& w, std::byte* to) {
   for (int64_t g = 0; g < p.groups; ++g, to += align_up(static_cast<size_t>(shape.bytes()))) {
     const float* from = static_cast<const float*>(w.w) + g * ocg * icg * taps;
     if (plan.direct->window && !p.planar) {
-      const int64_t kw = p.kernel[2], lines = taps / kw;
-      for (int64_t line = 0; line < lines; ++line) {
-        for (int64_t c = 0; c < icg; ++c) {
-          pack_panels(shape, {.b = from + c * taps + line * kw, .k_stride = 1, .n_stride = icg * taps}, 0, kw,
-                      (line * icg + c) * kw, 0, shape.panels(), to);
-        }
-      }
+      pack_taps(shape, from, icg, taps / p.kernel[2], p.kernel[2], to);
       continue;
     }
     if (p.planar) {
@@ -97,10 +95,7 @@ void pack_direct(const ConvPlan& plan, const ConvWeights& w, std::byte* to) {
                   shape.panels(), to);
       continue;
     }
-    for (int64_t tap = 0; tap < taps; ++tap) {
-      pack_panels(shape, {.b = from + tap, .k_stride = taps, .n_stride = icg * taps}, 0, icg, tap * icg, 0,
-                  shape.panels(), to);
-    }
+    pack_taps(shape, from, icg, taps, 1, to);
   }
 }
 

@@ -2,6 +2,7 @@
 #include "kernels/conv/winograd.h"
 
 #include <algorithm>
+#include <cstring>
 
 #include "kernels/base/memory.h"
 #include "kernels/base/parallel.h"
@@ -187,26 +188,22 @@ void pack_winograd(const ConvPlan& plan, const float* w, std::byte* packed) noex
                                {1 / na, -a / na, a2 / na}, {1 / nb, b / nb, b2 / nb},
                                {1 / nb, -b / nb, b2 / nb}, {0, 0, 1}};
   constexpr double g2[4][3] = {{1, 0, 0}, {0.5, 0.5, 0.5}, {0.5, -0.5, 0.5}, {0, 0, 1}};
-  const int in = plan.winograd->out + 2;
   const auto* g = plan.winograd->out == 4 ? g4 : g2;
-  std::fill_n(packed, to_size(bytes * plan.winograd->products()), std::byte{0});
   for (int64_t panel = 0; panel < shape.panels(); ++panel) {
-    const int64_t first = panel * shape.nr, last = std::min<int64_t>(p.oc, first + shape.nr);
+    const int64_t first = panel * shape.nr, last = first + shape.columns(panel);  // past p.oc: zeros
     for (int64_t c = 0; c < p.ic; ++c) {
-      for (int64_t oc = first; oc < last; ++oc) {
-        const float* from = w + (oc * p.ic + c) * 9;
+      for (int64_t oc = first; oc < last; oc += kWinogradLanes) {
+        const int64_t lanes = std::min<int64_t>(kWinogradLanes, last - oc), full = std::min(lanes, p.oc - oc);
+        WinogradWeights t;
+        t.g = g;
+        for (int64_t l = 0; l < full; ++l) {
+          for (int k = 0; k < 9; ++k) t.window[k][l] = w[((oc + l) * p.ic + c) * 9 + k];
+        }
+        plan.winograd->weights(t);
+        // A cache line of each product at a time: they lie up to megabytes apart.
         std::byte* to = packed + shape.offset(panel) + c * shape.stride(panel) + (oc - first) * 4;
-        double half[6][3];
-        for (int i = 0; i < in; ++i) {
-          for (int k = 0; k < 3; ++k)
-            half[i][k] = g[i][0] * from[k] + g[i][1] * from[3 + k] + g[i][2] * from[6 + k];
-        }
-        for (int i = 0; i < in; ++i) {
-          for (int j = 0; j < in; ++j, to += bytes) {
-            const double u = half[i][0] * g[j][0] + half[i][1] * g[j][1] + half[i][2] * g[j][2];
-            *reinterpret_cast<float*>(to) = static_cast<float>(u);
-          }
-        }
+        for (int64_t xi = 0; xi < plan.winograd->products(); ++xi)
+          std::memcpy(to + xi * bytes, t.u[xi], to_size(lanes) * 4);
       }
     }
   }

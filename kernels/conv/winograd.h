@@ -40,10 +40,20 @@ struct WinogradOutput {
   Epilogue epilogue;            // moved to the first pixel
 };
 
+// Weights of one input channel and some output channels, side by side; in double, so that they are rounded
+// once.
+inline constexpr int kWinogradLanes = 16;
+struct WinogradWeights {
+  const double (*g)[3] = nullptr;                  // out + 2 rows of G
+  double window[9][kWinogradLanes] = {};           // the 3x3 windows
+  float u[kWinogradMostProducts][kWinogradLanes];  // the result, product by product
+};
+
 struct WinogradKernel : KernelInfo {
   int out;  // outputs of a tile along an axis: 4 or 2
   void (*input)(const WinogradInput&) noexcept;
   void (*output)(const WinogradOutput&) noexcept;
+  void (*weights)(WinogradWeights&) noexcept;
   int64_t products() const { return (out + 2) * (out + 2); }
 };
 

@@ -137,19 +137,40 @@ void output(const WinogradOutput& out) noexcept {
     activate_rows(act, out.y + i * out.line_y, out.ldy, out.columns, out.c);
 }
 
+inline void combine(const double* g, const double* a, const double* b, const double* c, double* to) {
+  for (int i = 0; i < kWinogradLanes; ++i) to[i] = g[0] * a[i] + g[1] * b[i] + g[2] * c[i];
+}
+
+template <int kOut>
+void weights(WinogradWeights& w) noexcept {
+  constexpr int kIn = kOut + 2;
+  double half[kIn][3][kWinogradLanes], u[kWinogradLanes];
+  for (int i = 0; i < kIn; ++i) {
+    for (int k = 0; k < 3; ++k) combine(w.g[i], w.window[k], w.window[3 + k], w.window[6 + k], half[i][k]);
+  }
+  for (int i = 0; i < kIn; ++i) {
+    for (int j = 0; j < kIn; ++j) {
+      combine(w.g[j], half[i][0], half[i][1], half[i][2], u);
+      for (int l = 0; l < kWinogradLanes; ++l) w.u[i * kIn + j][l] = static_cast<float>(u[l]);
+    }
+  }
+}
+
 constexpr WinogradKernel row(const char* name, int out, void (*input)(const WinogradInput&) noexcept,
-                             void (*output)(const WinogradOutput&) noexcept) {
+                             void (*output)(const WinogradOutput&) noexcept,
+                             void (*weights)(WinogradWeights&) noexcept) {
   return {{.name = name, .op = "winograd", .needs = kLevelBit, .weights = DType::f32, .acc = DType::f32},
           out,
           input,
-          output};
+          output,
+          weights};
 }
 
 }  // namespace
 
 constinit const WinogradKernel SKYLINE_TAGGED(winograd_f32) = row(SKYLINE_TEXT(SKYLINE_TAGGED(winograd_f32)),
-                                                                  4, input<4>, output<4>);
+                                                                  4, input<4>, output<4>, weights<4>);
 constinit const WinogradKernel SKYLINE_TAGGED(winograd2_f32) =
-    row(SKYLINE_TEXT(SKYLINE_TAGGED(winograd2_f32)), 2, input<2>, output<2>);
+    row(SKYLINE_TEXT(SKYLINE_TAGGED(winograd2_f32)), 2, input<2>, output<2>, weights<2>);
 
 }  // namespace skyline::kernels

@@ -37,13 +37,17 @@ void pack_f32(const BSource& s, int64_t k_begin, int64_t k, int64_t col, int64_t
     }
     return;
   }
-  // Four by four where B is stored transposed, so that both sides are read and written in runs.
+  // Four by four where B is stored transposed, so that both sides are read and written in runs; a cache line
+  // of a column at a time, because columns a power of two apart share a set and would be gone before the
+  // next.
   const int64_t k4 = s.k_stride == 1 ? k / 4 * 4 : 0, n4 = n / 4 * 4;
-  for (int64_t k0 = 0; k0 < k4; k0 += 4) {
+  for (int64_t k0 = 0; k0 < k4; k0 += 16) {
+    const int64_t k1 = std::min(k4, k0 + 16);
     for (int64_t j = 0; j < n4; j += 4) {
-      transpose_4x4(b + j * s.n_stride + k0, s.n_stride, s.alpha, dst + k0 * width + j, width);
+      for (int64_t kk = k0; kk < k1; kk += 4)
+        transpose_4x4(b + j * s.n_stride + kk, s.n_stride, s.alpha, dst + kk * width + j, width);
     }
-    for (int64_t kk = k0; kk < k0 + 4; ++kk) {
+    for (int64_t kk = k0; kk < k1; ++kk) {
       for (int64_t j = n4; j < n; ++j) dst[kk * width + j] = s.alpha * b[kk + j * s.n_stride];
       std::fill(dst + kk * width + n, dst + (kk + 1) * width, 0.0f);
     }
@@ -51,6 +55,31 @@ void pack_f32(const BSource& s, int64_t k_begin, int64_t k, int64_t col, int64_t
   for (int64_t kk = k4; kk < k; ++kk) {
     for (int64_t j = 0; j < n; ++j) dst[kk * width + j] = s.alpha * b[kk * s.k_stride + j * s.n_stride];
     std::fill(dst + kk * width + n, dst + (kk + 1) * width, 0.0f);
+  }
+}
+
+// Elements [f, end) of up to four columns (none: zeros) for pack_taps; f is the first tap of an input.
+void pack_four(const float* from, int64_t stride, int64_t columns, int64_t f, int64_t end, int64_t k,
+               int64_t lines, int64_t kw, float* dst, int64_t width) {
+  int64_t kk = f / (lines * kw), line = 0, x = 0;
+  for (; f < end; f += 4) {
+    float rows[4][4] = {};
+    const int64_t count = std::min<int64_t>(4, end - f);
+    if (columns >= 4 && count == 4) {
+      transpose_4x4(from + f, stride, 1.0f, rows[0], 4);
+    } else {
+      for (int64_t c = 0; c < columns; ++c) {
+        for (int64_t i = 0; i < count; ++i) rows[i][c] = from[c * stride + f + i];
+      }
+    }
+    for (int64_t i = 0; i < count; ++i) {
+      std::memcpy(dst + ((line * k + kk) * kw + x) * width, rows[i], sizeof(rows[0]));
+      if (++x < kw) continue;
+      x = 0;
+      if (++line < lines) continue;
+      line = 0;
+      ++kk;
+    }
   }
 }
 
@@ -119,6 +148,22 @@ void pack_panels(const PanelShape& shape, const BSource& src, int64_t k_begin, i
       pack_i16<uint8_t>(src, k_begin, k, col, n, width, reinterpret_cast<int16_t*>(dst));
     } else {
       pack_i16<int8_t>(src, k_begin, k, col, n, width, reinterpret_cast<int16_t*>(dst));
+    }
+  }
+}
+
+void pack_taps(const PanelShape& shape, const float* w, int64_t k, int64_t lines, int64_t kw,
+               std::byte* packed) noexcept {
+  // So many elements of a column at a time that both sides stay in the first-level cache.
+  const int64_t taps = lines * kw, all = k * taps, block = 8 * taps;
+  for (int64_t p = 0; p < shape.panels(); ++p) {
+    const int64_t col = p * shape.nr, n = std::min<int64_t>(shape.nr, shape.n - col),
+                  width = shape.columns(p);
+    auto* dst = reinterpret_cast<float*>(packed + shape.offset(p));
+    for (int64_t f0 = 0; f0 < all; f0 += block) {
+      for (int64_t j = 0; j < width; j += 4)
+        pack_four(w + (col + j) * all, all, std::min<int64_t>(4, n - j), f0, std::min(all, f0 + block), k,
+                  lines, kw, dst + j, width);
     }
   }
 }

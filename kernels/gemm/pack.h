@@ -41,6 +41,11 @@ struct BSource {
 void pack_panels(const PanelShape& shape, const BSource& src, int64_t k_begin, int64_t k, int64_t step_begin,
                  int64_t p_begin, int64_t p_end, std::byte* packed) noexcept;
 
+// The same for all taps of a kernel at once, of f32 with kr = 1, from weights [n][k][lines][kw] as stored:
+// tap (line, x) of input kk is step (line * k + kk) * kw + x. With kw = 1 that is tap by tap.
+void pack_taps(const PanelShape& shape, const float* w, int64_t k, int64_t lines, int64_t kw,
+               std::byte* packed) noexcept;
+
 // Copies m rows of k elements to rows of dst_stride bytes, as the kernels read A: f32 as it is, u8 and i8
 // less `zero` as i16; K is padded with zeros up to dst_stride. Element (i, kk) is at a[i * m_stride + kk *
 // k_stride].
