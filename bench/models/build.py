@@ -33,6 +33,8 @@ BUILDERS = {
         detectors.yolo,
         quantized.resnet50_qdq,
         quantized.mobilenetv2_qdq,
+        quantized.bert_base_dynamic,
+        quantized.bert_base_qdq,
     )
 }
 HERE = pathlib.Path(__file__).resolve().parent

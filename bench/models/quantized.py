@@ -1,4 +1,5 @@
-"""The classifiers in 8 bits, as quantizers write them: QuantizeLinear and DequantizeLinear around float operators.
+"""Models in 8 bits, as quantizers write them. The classifiers: QuantizeLinear and DequantizeLinear around float
+operators. The encoder's products with weights: so, too, or on integers whose scale is found at every run.
 
 Activations are u8 with one scale, weights i8 with a scale per output channel, a bias is i32 in units of both scales
 (ONNX Runtime fuses no other). BatchNormalization is folded into the convolution before it; a Relu or Clip that the
@@ -7,7 +8,8 @@ range of the integers implies is left out.
 
 import classifiers
 import numpy as np
-from onnx import helper, numpy_helper
+import transformers
+from onnx import TensorProto, helper, numpy_helper
 
 RANGE = 6.0  # activations have a variance near 1
 
@@ -122,14 +124,88 @@ class Quantizer:
                 names[:] = [last.get(n, n + "_real" if n in wanted else n) for n in names]
 
 
+class Products:
+    """Rewrites the products of a ModelProto with constant weights (MatMul); i8 weights with a scale per column."""
+
+    def __init__(self, model):
+        self.graph, self.model = model.graph, model
+        self.weights = {w.name: w for w in self.graph.initializer}
+        self.nodes, self.quantized = [], set()
+
+    def constant(self, name, array):
+        self.graph.initializer.append(numpy_helper.from_array(np.asarray(array), name))
+        return name
+
+    def weight(self, name):
+        """Names of integers, scales and zero points in place of the weights."""
+        tensor = self.weights[name]
+        w = numpy_helper.to_array(tensor)
+        scale = (np.abs(w).max(axis=0) / 127).astype(np.float32)
+        self.graph.initializer.remove(tensor)
+        return [
+            self.constant(name + "_q", np.rint(w / scale).astype(np.int8)),
+            self.constant(name + "_scale", scale),
+            self.constant(name + "_zero", np.zeros(scale.shape, np.int8)),
+        ]
+
+    def run(self):
+        for node in self.graph.node:
+            if node.op_type == "MatMul" and node.input[1] in self.weights:
+                self.product(node)
+            else:
+                self.nodes.append(node)
+        del self.graph.node[:]
+        self.graph.node.extend(self.nodes)
+        return self.model
+
+
+class Dynamic(Products):
+    """DynamicQuantizeLinear, MatMulInteger and what makes floats of its sums."""
+
+    def product(self, node):
+        x, y = node.input[0], node.output[0]
+        if x not in self.quantized:
+            self.quantized.add(x)
+            outputs = [x + "_q", x + "_scale", x + "_zero"]
+            self.nodes.append(helper.make_node("DynamicQuantizeLinear", [x], outputs))
+        w, scale, zero = self.weight(node.input[1])
+        self.nodes += [
+            helper.make_node("MatMulInteger", [x + "_q", w, x + "_zero", zero], [y + "_sum"]),
+            helper.make_node("Cast", [y + "_sum"], [y + "_float"], to=TensorProto.FLOAT),
+            helper.make_node("Mul", [x + "_scale", scale], [y + "_unit"]),
+            helper.make_node("Mul", [y + "_float", y + "_unit"], [y]),
+        ]
+
+
+class Static(Products):
+    """QuantizeLinear and DequantizeLinear in front of the product, with the range of a variance near 1."""
+
+    def product(self, node):
+        x = node.input[0]
+        if x not in self.quantized:
+            self.quantized.add(x)
+            parameters = [
+                self.constant(x + "_scale", np.float32(2 * RANGE / 255)),
+                self.constant(x + "_zero", np.uint8(128)),
+            ]
+            self.nodes += [
+                helper.make_node("QuantizeLinear", [x, *parameters], [x + "_q"]),
+                helper.make_node("DequantizeLinear", [x + "_q", *parameters], [x + "_dq"]),
+            ]
+        name = node.input[1]
+        self.nodes.append(helper.make_node("DequantizeLinear", self.weight(name), [name], axis=1))
+        node.input[0] = x + "_dq"
+        self.nodes.append(node)
+
+
 class Quantized:
     """A Graph's interface for its quantized form."""
 
-    def __init__(self, graph):
-        self._graph = graph
+    def __init__(self, graph, quantizer=Quantizer):
+        self._graph, self._quantizer = graph, quantizer
 
     def model(self):
-        return Quantizer(self._graph.model()).run()
+        return self._quantizer(self._graph.model()).run()
 
     def samples(self):
         return self._graph.samples()
@@ -141,3 +217,11 @@ def resnet50_qdq():
 
 def mobilenetv2_qdq():
     return Quantized(classifiers.mobilenetv2())
+
+
+def bert_base_dynamic():
+    return Quantized(transformers.bert_base(), Dynamic)
+
+
+def bert_base_qdq():
+    return Quantized(transformers.bert_base(), Static)
