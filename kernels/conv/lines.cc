@@ -134,6 +134,7 @@ void run_rows(const Lines& l, const DenseProduct& g, const std::byte* image, con
     t.m = l.seams ? next - row : std::min(next - row, p.out(2) - x);
     t.a = image + (y * p.stride[1] * l.width + x * p.stride[2]) * l.pixel;
     set_offsets(l, g.c_stride, y, x, t.m, offsets);
+    t.cold = row == b.m0;
     l.kernel.run(t);
   }
 }

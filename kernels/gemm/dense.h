@@ -50,6 +50,7 @@ struct DenseTile {
   bool add = false, more = false;
   std::byte* partial = nullptr;
   bool finite = true;  // floats: false if A or B may hold an infinity or NaN
+  bool cold = true;    // B may have to come from beyond L2 for the first rows
   void* c = nullptr;
   int64_t c_stride = 0;  // bytes
   // Bytes from c to each row, or -1: not wanted. Multiples of c_stride if there is a residual, whose rows

@@ -46,6 +46,13 @@ inline void load_b(const std::byte* b, int64_t stride) {
   if constexpr (kAcross == 2) _tile_stream_loadd(7, b + 64, stride);
 }
 
+// Weights that were not used lately come from beyond L2, where loads of tiles wait for each line: they are
+// asked for this far ahead, when the first rows meet them.
+constexpr int64_t kAhead = 8 << 10;
+inline void fetch_b(const std::byte* b, int64_t bytes) {
+  for (int64_t i = 0; i < bytes; i += 64) _mm_prefetch(reinterpret_cast<const char*>(b + kAhead + i), _MM_HINT_T1);
+}
+
 constexpr int64_t kSumsRow = kSide * 4;  // bytes
 
 // kLeave: before a register of sums is used, what it holds goes to `to`, and it starts from what is at `from`
@@ -199,7 +206,9 @@ struct TileRun {
     const int64_t rows = even < Dot::kRows ? Dot::kRows : even + even % 2;
     const std::byte *a = p.a + t.first * 4, *b = p.b + t.first * Dot::kPlanes * p.b_stride;
     const std::byte* const from = t.add ? partial : nullptr;
+    const bool fetch = p.part.row == 0 && t.cold;
     next_rows = sums;
+    if (fetch) fetch_b(b, next);
     if (any && kDown == 2 && kAcross == 2 && all > 0) {
       if constexpr (kDown == 2 && kAcross == 2) block<Dot, 2, 2, true>(t, a, b, p.b_stride, to, from);
     } else {
@@ -218,6 +227,7 @@ struct TileRun {
         a = p.a + ++line * t.line_stride;
       }
       b += next;
+      if (fetch) fetch_b(b, next);
       block<Dot, kDown, kAcross, false>(t, a, b, p.b_stride);
       finish(rows);
     }
