@@ -13,8 +13,8 @@ const settingText = p => `batch ${p.batch}, ${p.streams} stream${p.streams === 1
 function showTip(event, p) {
   const tip = byId("tip");
   tip.replaceChildren(node("b", {}, p.id), ` · ${p.state}\n`,
-    ["latency", "throughput", "accuracy"].filter(a => figure(p, a))
-      .map(a => `${a === "accuracy" ? METRIC.name : a === "latency" ? `latency ${view.statistic}` : a}  ${format(a, value(p, a))}${interval(a, figure(p, a)) ? ` (${interval(a, figure(p, a))})` : ""}`).join("\n"),
+    ["latency", "throughput", "accuracy", "accuracy_drop"].filter(a => figure(p, a))
+      .map(a => `${a === "accuracy" ? METRIC.name : a === "accuracy_drop" ? "drop" : a === "latency" ? `latency ${view.statistic}` : a}  ${format(a, value(p, a))}${interval(a, figure(p, a)) ? ` (${interval(a, figure(p, a))})` : ""}`).join("\n"),
     `\n${settingText(p)}\n${rungText(p)}`);
   tip.hidden = false;
   const w = tip.offsetWidth, h = tip.offsetHeight;
@@ -66,7 +66,8 @@ const latencyOf = p => (value(p, "latency", "p50") === null ? Infinity : value(p
 const sorted = [...FRONTIER.points].sort((a, b) => latencyOf(a) - latencyOf(b));
 
 function drawPoints() {
-  const head = ["point", `latency ${view.statistic}`, "throughput", METRIC.name, ...(REPORT.constraints.length ? ["meets"] : [])];
+  const dropped = FRONTIER.points.some(p => figure(p, "accuracy_drop"));
+  const head = ["point", `latency ${view.statistic}`, "throughput", METRIC.name, ...(dropped ? ["drop"] : []), ...(REPORT.constraints.length ? ["meets"] : [])];
   const rows = sorted.map(p => {
     const met = REPORT.constraints.filter(c => meets(p, c)).length;
     return node("tr", {class: `${p.state}${p.id === view.selected ? " selected" : ""}${p.id === view.hover ? " hover" : ""}`, tabindex: "0",
@@ -74,7 +75,8 @@ function drawPoints() {
       onpointerenter: () => update({hover: p.id}), onpointerleave: () => { if (view.hover === p.id) update({hover: null}); }},
       node("td", {class: "left", title: p.state}, node("span", {class: "dot"}), p.id), node("td", {}, format("latency", value(p, "latency"))),
       node("td", {}, format("throughput", value(p, "throughput"))), node("td", {}, format("accuracy", value(p, "accuracy"))),
-      REPORT.constraints.length ? node("td", {}, met === REPORT.constraints.length ? "all" : `${met} of ${REPORT.constraints.length}`) : null);
+      dropped ? node("td", {title: interval("accuracy_drop", figure(p, "accuracy_drop"))}, format("accuracy_drop", value(p, "accuracy_drop"))) : null,
+      REPORT.constraints.length ? node("td", {}, REPORT.constraints.length === 1 ? (met ? "✓" : "✗") : met === REPORT.constraints.length ? "all" : `${met} of ${REPORT.constraints.length}`) : null);
   });
   const table = byId("point-table");
   const had = table.tBodies[0];
@@ -130,6 +132,7 @@ function drawFacts() {
   add("written by", FRONTIER.tool);
   if (p) add(p.id, [p.provenance, p.samples && `${p.samples} timed runs`, `${p.layouts} layouts`, rungText(p)].filter(Boolean).join(" · "));
   add("bars", "95 % confidence intervals. A point is greyed if another is nowhere worse and somewhere better by more than the intervals; the stepped line is the frontier of two axes alone.");
+  if (ACCURACY === "kept") add("plots", `${METRIC.name} less paired drop: what f32 reaches less the drop, which compares the same examples and so has narrower intervals than ${METRIC.name} itself (in the table)`);
   byId("facts").replaceChildren(...put);
 }
 
@@ -156,8 +159,8 @@ function start() {
     ([c, t]) => node("span", {}, node("i", {style: `background:var(--${c})`}), t)),
     node("span", {}, node("i", {style: "border:1.3px dashed var(--dominated)"}), "predicted, not measured"),
     ...(REPORT.constraints.length ? [node("span", {}, node("i", {class: "square", style: "background:var(--shade);border:1px dashed var(--selected)"}), "outside the constraints")] : []));
-  new Plot("plot-la", "latency", "accuracy");
-  new Plot("plot-ta", "throughput", "accuracy");
+  new Plot("plot-la", "latency", ACCURACY);
+  new Plot("plot-ta", "throughput", ACCURACY);
   new Plot("plot-lt", "latency", "throughput");
   new Space("plot-3d");
   listeners.push(drawSummary, drawPoints, drawChoices, drawFacts);

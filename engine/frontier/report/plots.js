@@ -27,13 +27,23 @@ function node(tag, attributes = {}, ...children) {
 
 // Figures: [value, low, high], measured if there, else predicted, else null.
 function figure(point, axis, statistic = view.statistic) {
+  if (axis === "kept") return keptAccuracy(point);
   for (const figures of [point.measured, point.predicted]) {
     const f = axis === "latency" ? (figures.latency || {})[statistic] : figures[axis];
     if (f) return f;
   }
   return null;
 }
+// The accuracy of f32 less the drop. The drop is of the same examples on both sides, so it is far surer than the
+// difference of two accuracies, and it is what constraints are about: the plots show this where it is known.
+function keptAccuracy(point) {
+  const drop = figure(point, "accuracy_drop"), base = baseAccuracy();
+  if (!drop || base === null) return null;
+  return METRIC.larger_is_better ? [base - drop[0], base - drop[2], base - drop[1]] : drop.map(x => base + x);
+}
 const value = (point, axis, statistic) => (figure(point, axis, statistic) || [null])[0];
+const ACCURACY = FRONTIER.points.every(p => figure(p, "accuracy_drop") || !figure(p, "accuracy")) && baseAccuracy() !== null ? "kept" : "accuracy";
+const isAccuracy = axis => axis === "accuracy" || axis === "kept";
 
 const digits = x => {
   const a = Math.abs(x);
@@ -49,7 +59,7 @@ function format(axis, x) {
   if (axis === "throughput") return `${digits(x)} /s`;
   if (axis === "memory") return x >= 1e9 ? `${digits(x / 1e9)} GB` : x >= 1e6 ? `${digits(x / 1e6)} MB` : `${digits(x / 1e3)} KB`;
   if (!METRIC.fraction) return digits(x);
-  return axis === "accuracy" ? `${(100 * x).toFixed(1)} %` : `${(100 * x).toFixed(2)} pp`;
+  return isAccuracy(axis) ? `${(100 * x).toFixed(1)} %` : `${(100 * x).toFixed(2)} pp`;
 }
 function interval(axis, f) {
   return f && f[2] > f[1] ? `${format(axis, f[1])} to ${format(axis, f[2])}` : "";
@@ -58,12 +68,12 @@ function interval(axis, f) {
 // A scale from data to pixels with round ticks; logarithmic where values span more than a factor of 6.
 function makeScale(values, from, to, axis) {
   let low = Math.min(...values), high = Math.max(...values);
-  const log = axis !== "accuracy" && low > 0 && high > 6 * low;
+  const log = !isAccuracy(axis) && low > 0 && high > 6 * low;
   if (log) { low /= 1.12; high *= 1.12; }
   else {
     const room = (high - low || Math.abs(high) || 1) * 0.07;
     low -= room; high += room;
-    if (axis !== "accuracy") low = Math.max(low, 0);
+    if (!isAccuracy(axis)) low = Math.max(low, 0);
   }
   const f = log ? Math.log : x => x;
   const scale = x => from + (f(x) - f(low)) / (f(high) - f(low)) * (to - from);
@@ -102,11 +112,11 @@ function tickText(axis, x, ticks) {
 function axisName(axis, ticks) {
   if (axis === "latency") return `latency ${view.statistic}, ${timeUnit(ticks[0])[0]}`;
   if (axis === "throughput") return "throughput, examples per second";
-  return METRIC.fraction ? `${METRIC.name}, %` : METRIC.name;
+  return METRIC.name + (axis === "kept" ? " less paired drop" : "") + (METRIC.fraction ? ", %" : "");
 }
 
 // Larger is better on this axis, in terms of the plot.
-const upward = axis => axis === "throughput" || (axis === "accuracy" && METRIC.larger_is_better);
+const upward = axis => axis === "throughput" || (isAccuracy(axis) && METRIC.larger_is_better);
 
 // The points that no measured one beats in these two axes alone, along x.
 function projectedFrontier(xAxis, yAxis) {
@@ -129,12 +139,19 @@ function baseAccuracy() {
 function boundOn(axis, c) {
   if (c.axis === "latency") return axis === "latency" && c.statistic === view.statistic ? {bound: c.bound, atMost: c.at_most} : null;
   if (c.axis === axis) return {bound: c.bound, atMost: c.at_most};
-  if (c.axis === "accuracy_drop" && axis === "accuracy" && baseAccuracy() !== null) {
+  if (c.axis === "accuracy_drop" && isAccuracy(axis) && baseAccuracy() !== null) {
     const lost = c.relative ? c.bound * Math.abs(baseAccuracy()) : c.bound;
     const larger = METRIC.larger_is_better;
     return {bound: baseAccuracy() + (larger ? -lost : lost), atMost: larger !== c.at_most};
   }
   return null;
+}
+
+// The values on an axis, and the bounds that are not farther from them than they are from each other.
+function worthShowing(points, axis) {
+  const values = points.map(p => value(p, axis)), low = Math.min(...values), high = Math.max(...values), room = 1.2 * (high - low);
+  const bounds = REPORT.constraints.map(c => boundOn(axis, c)).filter(Boolean).map(b => b.bound);
+  return values.concat(bounds.filter(b => b >= low - room && b <= high + room));
 }
 
 const limitText = c => c.text.replace("<=", " ≤ ").replace(">=", " ≥ ");
@@ -155,8 +172,8 @@ class Plot {
       return;
     }
     const left = 52, right = width - 14, top = 12, bottom = height - 40;
-    const x = makeScale(points.map(p => value(p, xAxis)), left, right, xAxis);
-    const y = makeScale(points.map(p => value(p, yAxis)), bottom, top, yAxis);
+    const x = makeScale(worthShowing(points, xAxis), left, right, xAxis);
+    const y = makeScale(worthShowing(points, yAxis), bottom, top, yAxis);
     // The view box lets print scale what was drawn for the screen.
     const svg = node("svg", {viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": `${xAxis} and ${yAxis} of ${points.length} points`});
     this.drawAxes(svg, x, y, left, right, top, bottom);

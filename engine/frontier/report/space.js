@@ -5,7 +5,7 @@ class Space {
     this.canvas = this.box.querySelector("canvas");
     this.turn = 0.6;
     this.tilt = 0.42;
-    this.axes = ["latency", "throughput", "accuracy"];
+    this.axes = ["latency", "throughput", ACCURACY];
     this.box.parentElement.hidden = !FRONTIER.points.some(p => this.axes.every(a => figure(p, a)));
     new ResizeObserver(() => this.draw()).observe(this.box);
     listeners.push(() => this.draw());
