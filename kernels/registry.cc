@@ -11,6 +11,7 @@
 #include "kernels/norm/norm.h"
 #include "kernels/pool/pool.h"
 #include "kernels/probe/probe.h"
+#include "kernels/quantize/lookup.h"
 #include "kernels/quantize/quantize.h"
 #include "kernels/reduce/reduce.h"
 #include "kernels/resize/resize.h"
@@ -103,6 +104,10 @@ constexpr const KernelInfo* kAll[] = {
     &quantize_avx512.info,
     &quantize_avx2.info,
     &quantize_sse2.info,
+    &lookup_avx512fp16,
+    &lookup_avx512,
+    &lookup_avx2,
+    &lookup_sse2,
     // loops of known work, to measure the machine
     &probe_avx512.info,
     &probe_avx2.info,
@@ -113,7 +118,7 @@ constexpr const KernelInfo* kAll[] = {
     &winograd2_f32_neon,  &dots_f32_neon,    &window3_f32_neon,   &window3s2_f32_neon, &window5_f32_neon,
     &window5s2_f32_neon,  &direct_f32_neon,  &reduce_neon.info,   &softmax_neon.info,  &norm_neon.info,
     &pool_neon.info,      &resize_neon.info, &rnn_neon.info,      &quantize_neon.info, &probe_neon.info,
-    &attention_neon.info,
+    &attention_neon.info, &lookup_neon,
 #endif
 };
 

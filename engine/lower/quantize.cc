@@ -10,6 +10,7 @@
 #include "engine/lower/quantized.h"
 #include "graph/ops/util.h"
 #include "kernels/base/parallel.h"
+#include "kernels/quantize/lookup.h"
 
 namespace skyline::lower {
 namespace {
@@ -154,6 +155,14 @@ Table make_table(DType t, const QuantParams& x, const QuantParams& y, F f) {
   return table;
 }
 
+Lowered lookup(const LookupKernel& kernel, const Table& table, int64_t n) {
+  return {.code = step_code([&kernel, n, table](const StepArgs& s) {
+            lookup_u8(kernel, s.input<uint8_t>(0), s.output<uint8_t>(0), n, table.data(), s.threads);
+          }),
+          .kernel = std::string(kernel.name),
+          .in_place = 0};
+}
+
 template <class F>
 std::optional<Lowered> lower_table(Lowering& l, F f) {
   const DType t = l.in_type(0);
@@ -161,11 +170,15 @@ std::optional<Lowered> lower_table(Lowering& l, F f) {
   const auto x = params(l, 1, 2, t), y = params(l, 3, 4, t, true);
   if (!x || !y) return std::nullopt;
   const int64_t n = element_count(l.out_dims());
-  return Lowered{.code = step_code([n, table = make_table(t, *x, *y, f)](const StepArgs& s) {
-                   lookup_u8(s.input<uint8_t>(0), s.output<uint8_t>(0), n, table.data(), s.threads);
-                 }),
-                 .kernel = "lookup_u8",
-                 .in_place = 0};
+  return lookup(lookup_kernel(l.isa), make_table(t, *x, *y, f), n);
+}
+
+std::optional<Lowered> lower_lookup(Lowering& l) {
+  const Tensor& t = l.attrs().tensor("table");
+  if (!is_byte(l.in_type(0)) || !is_byte(t.dtype()) || t.size() != 256) return std::nullopt;
+  Table table;
+  std::memcpy(table.data(), t.raw(), table.size());
+  return lookup(lookup_kernel(l.isa), table, element_count(l.out_dims()));
 }
 
 std::optional<Lowered> lower_qlinear_sigmoid(Lowering& l) {
@@ -207,18 +220,22 @@ std::optional<Lowered> lower_qlinear_concat(Lowering& l) {
     at += run;
   }
   if (at != row) return std::nullopt;
-  return Lowered{.code = step_code([=](const StepArgs& s) {
-                   for (const Piece& p : pieces) {
-                     for (int64_t o = 0; o < outer; ++o) {
-                       const uint8_t* from = s.input<uint8_t>(p.input) + o * p.run;
-                       uint8_t* to = s.output<uint8_t>(0) + o * row + p.at;
-                       if (p.same) {
-                         std::memcpy(to, from, static_cast<size_t>(p.run));
-                       } else {
-                         lookup_u8(from, to, p.run, p.table.data(), s.threads);
-                       }
-                     }
-                   }
+  const LookupKernel& kernel = lookup_kernel(l.isa);
+  return Lowered{.code = step_code([=, &kernel](const StepArgs& s) {
+                   parallel_for(s.threads, outer, (1 << 15) / (row + 1) + 1,
+                                [&](int64_t begin, int64_t end) noexcept {
+                                  for (const Piece& p : pieces) {
+                                    for (int64_t o = begin; o < end; ++o) {
+                                      const uint8_t* from = s.input<uint8_t>(p.input) + o * p.run;
+                                      uint8_t* to = s.output<uint8_t>(0) + o * row + p.at;
+                                      if (p.same) {
+                                        std::memcpy(to, from, static_cast<size_t>(p.run));
+                                      } else {
+                                        kernel.run(from, to, p.run, p.table.data());
+                                      }
+                                    }
+                                  }
+                                });
                  }),
                  .kernel = "qlinear_concat"};
 }
@@ -351,6 +368,7 @@ constexpr LowerRow kRows[] = {
     {"DynamicQuantizeLinear", "", lower_dynamic_quantize},
     {"QLinearAdd", "com.microsoft", lower_qlinear_binary<true>},
     {"QLinearMul", "com.microsoft", lower_qlinear_binary<false>},
+    {"Lookup", "skyline", lower_lookup},
     {"QLinearSigmoid", "com.microsoft", lower_qlinear_sigmoid},
     {"QLinearLeakyRelu", "com.microsoft", lower_qlinear_leaky_relu},
     {"QLinearConcat", "com.microsoft", lower_qlinear_concat},

@@ -132,6 +132,33 @@ void eval_leaky_relu(EvalContext& c) {
   eval_table(c, [=](float x) { return x >= 0 ? x : alpha * x; });
 }
 
+// ---- skyline.Lookup: an i8 or u8 tensor, each element replaced by the one of attribute "table" (256, of the
+// result's dtype) that its bits name.
+
+const Tensor& lookup_table(const Attrs& attrs) {
+  const Tensor& t = attrs.tensor("table");
+  require_byte(t.dtype(), "attribute table");
+  if (t.size() != 256)
+    throw Error(Code::invalid, "attribute table has " + std::to_string(t.size()) + " elements, not 256");
+  return t;
+}
+
+void infer_lookup(InferContext& c) {
+  require_byte(c.in(0).dtype, "X");
+  Fact f = c.in(0);
+  f.dtype = lookup_table(c.attrs()).dtype();
+  c.out(0, f);
+}
+
+void eval_lookup(EvalContext& c) {
+  const Tensor &x = c.in(0), &table = lookup_table(c.attrs());
+  require_byte(x.dtype(), "X");
+  Tensor y = c.make(table.dtype(), x.dims());
+  const auto *in = static_cast<const uint8_t*>(x.raw()), *t = static_cast<const uint8_t*>(table.raw());
+  for (int64_t i = 0; i < x.size(); ++i) result_bytes(y)[i] = t[in[i]];
+  c.out(0, y);
+}
+
 // ---- QLinearSoftmax
 // ------------------------------------------------------------------------------------------------------
 
@@ -377,6 +404,7 @@ constexpr OpDef kOps[] = {
     quantized_row("com.microsoft", "QLinearMul", 7, 8, infer_binary, eval_mul, work_per_element<4>),
     quantized_row("com.microsoft", "QLinearSigmoid", 4, 5, infer_same, eval_sigmoid, nullptr),
     quantized_row("com.microsoft", "QLinearLeakyRelu", 4, 5, infer_same, eval_leaky_relu, nullptr),
+    quantized_row("skyline", "Lookup", 1, 1, infer_lookup, eval_lookup, work_per_element<1>),
     quantized_row("com.microsoft", "QLinearSoftmax", 5, 5, infer_softmax, eval_softmax, work_per_element<12>),
     quantized_row("com.microsoft", "QLinearGlobalAveragePool", 4, 5, infer_global_pool, eval_global_pool,
                   work_pool),

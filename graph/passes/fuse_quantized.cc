@@ -7,6 +7,7 @@
 
 #include "graph/passes/contraction.h"
 #include "graph/passes/passes.h"
+#include "graph/passes/quantized.h"
 
 namespace skyline::passes {
 namespace {
@@ -15,14 +16,6 @@ bool is_byte(const Graph& g, ValueId v) {
   const DType t = g.fact(v).dtype;
   return t == DType::i8 || t == DType::u8;
 }
-
-// One scale and zero point for a whole tensor of bytes.
-struct Quantized {
-  ValueId q = kNoValue, scale_id = kNoValue, zero_id = kNoValue;
-  float scale = 0;
-  int32_t zero = 0;
-  DType type = DType::undefined;
-};
 
 // The parameters of a QuantizeLinear or DequantizeLinear node whose integers are `q`.
 std::optional<Quantized> parameters(const Graph& g, const Node& n, ValueId q) {
@@ -37,13 +30,6 @@ std::optional<Quantized> parameters(const Graph& g, const Node& n, ValueId q) {
     out.zero = static_cast<int32_t>((*zero)[0]);
   }
   return out;
-}
-
-// What v was dequantized from.
-std::optional<Quantized> dequantized(const Graph& g, ValueId v) {
-  const Node* n = v == kNoValue ? nullptr : maker(g, v, "DequantizeLinear");
-  if (!n || g.fact(v).dtype != DType::f32) return std::nullopt;
-  return parameters(g, *n, n->in(0));
 }
 
 // The same, or a Transpose or Reshape of it, which then moves the integers.
@@ -89,13 +75,6 @@ std::optional<Weights> weights(const Graph& g, ValueId v, int axis, int64_t coun
     if (!(s > 0) || !std::isfinite(s)) return std::nullopt;
   }
   return Weights{n->in(0), n->in(1), n->in(2), g.fact(n->in(0)).dtype, *scales};
-}
-
-ValueId zero_of(Patch& patch, ValueId given, DType type) {
-  if (given != kNoValue) return given;
-  Tensor t(type, {});
-  std::memset(t.mutable_raw(), 0, static_cast<size_t>(t.bytes()));
-  return patch.constant(std::move(t), "zero_point");
 }
 
 // A bias as i32 in units of x_scale * w_scale, one per output. Nothing if it is not constant or too large; an
@@ -253,23 +232,6 @@ std::optional<Patch> pool(const Graph& g, const Node& q, const Quantized& y) {
   return patch;
 }
 
-// What only moves or chooses elements, between equal parameters.
-std::optional<Patch> move(const Graph& g, const Node& q, const Quantized& y) {
-  const Node& n = g.node(g.producer(q.in(0)));
-  bool moves = false;
-  for (const char* name : {"Reshape", "Transpose", "Flatten", "Squeeze", "Unsqueeze", "Slice"})
-    moves |= n.is(name);
-  moves |= n.is("MaxPool") && n.out(1) == kNoValue;
-  if (!moves) return std::nullopt;
-  const auto x = dequantized(g, n.in(0));
-  if (!x || x->type != y.type || x->scale != y.scale || x->zero != y.zero) return std::nullopt;
-  Patch patch(g);
-  std::vector<ValueId> in = n.inputs;
-  in[0] = x->q;
-  patch.replace(q.out(0), patch.add(*n.op, in, n.attrs, n.name));
-  return patch;
-}
-
 std::optional<Patch> run(const Graph& g, NodeId id) {
   const Node& n = g.node(id);
   if (!n.is("QuantizeLinear") || !used_once(g, n.in(0)) || g.producer(n.in(0)) == kNoNode)
@@ -277,7 +239,8 @@ std::optional<Patch> run(const Graph& g, NodeId id) {
   if (g.fact(n.in(0)).dtype != DType::f32) return std::nullopt;
   const auto y = parameters(g, n, n.out(0));
   if (!y) return std::nullopt;
-  for (auto* rewrite : {conv, product, add, pool, move}) {
+  for (auto* rewrite :
+       {conv, product, add, pool, quantized_move, quantized_concat, quantized_softmax, quantized_function}) {
     if (auto patch = rewrite(g, n, *y)) return patch;
   }
   return std::nullopt;
@@ -350,6 +313,19 @@ std::optional<Patch> run_to_float(const Graph& g, NodeId id) {
 }
 
 }  // namespace
+
+std::optional<Quantized> dequantized(const Graph& g, ValueId v) {
+  const Node* n = v == kNoValue ? nullptr : maker(g, v, "DequantizeLinear");
+  if (!n || g.fact(v).dtype != DType::f32) return std::nullopt;
+  return parameters(g, *n, n->in(0));
+}
+
+ValueId zero_of(Patch& patch, ValueId given, DType type) {
+  if (given != kNoValue) return given;
+  Tensor t(type, {});
+  std::memset(t.mutable_raw(), 0, static_cast<size_t>(t.bytes()));
+  return patch.constant(std::move(t), "zero_point");
+}
 
 constinit const Pass kFuseIntegerToFloat{"fuse-integer-to-float", Stage::target, run_to_float};
 constinit const Pass kFuseQuantized{"fuse-quantized", Stage::target, run};

@@ -31,7 +31,7 @@ bool is_elementwise(const Graph& g, const Node& n) {
                                           name == "QLinearSigmoid" || name == "QLinearLeakyRelu")) {
     return true;
   }
-  return (n.op->flags & kOpElementwise) || n.is("Cast") || n.is("Identity");
+  return (n.op->flags & kOpElementwise) || n.is("Cast") || n.is("Identity") || n.is("Lookup");
 }
 
 // An operand as the moved node wants it: with the axes of `m` before the move. Nothing if that costs a copy.

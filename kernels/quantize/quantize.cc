@@ -58,12 +58,6 @@ QuantParams dynamic_quantize_u8(const QuantizeTable& t, const float* x, uint8_t*
   return p;
 }
 
-void lookup_u8(const uint8_t* x, uint8_t* y, int64_t n, const uint8_t* table, int threads) noexcept {
-  parallel_for(threads, n, 16384, [&](int64_t begin, int64_t end) noexcept {
-    for (int64_t i = begin; i < end; ++i) y[i] = table[x[i]];
-  });
-}
-
 void make_lookup(UnaryFn fn, float alpha, float beta, DType type, QuantParams in, QuantParams out,
                  uint8_t* table) noexcept {
   float x[256];

@@ -64,9 +64,7 @@ QuantParams dynamic_quantize_params(float smallest, float largest) noexcept;
 QuantParams dynamic_quantize_u8(const QuantizeTable& t, const float* x, uint8_t* q, int64_t n,
                                 int threads) noexcept;
 
-// Any unary function of 8-bit codes is a table of 256: y[i] = table[x[i]] (the byte as unsigned, for i8 too).
-void lookup_u8(const uint8_t* x, uint8_t* y, int64_t n, const uint8_t* table, int threads) noexcept;
-// The table of quantize(fn(dequantize(code))).
+// The table of quantize(fn(dequantize(code))), for lookup.h.
 void make_lookup(UnaryFn fn, float alpha, float beta, DType type, QuantParams in, QuantParams out,
                  uint8_t* table) noexcept;
 

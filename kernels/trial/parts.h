@@ -61,6 +61,7 @@ void add_pool_trials(const KernelInfo& row, std::vector<Trial>& out);
 void add_resize_trials(const KernelInfo& row, std::vector<Trial>& out);
 void add_rnn_trials(const KernelInfo& row, std::vector<Trial>& out);
 void add_quantize_trials(const KernelInfo& row, std::vector<Trial>& out);
+void add_lookup_trials(const KernelInfo& row, std::vector<Trial>& out);
 void add_attention_trials(const KernelInfo& row, std::vector<Trial>& out);
 
 }  // namespace skyline::kernels

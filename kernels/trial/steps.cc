@@ -1,6 +1,7 @@
 // Trials of the pointwise halves of recurrent layers, and of quantization.
 #include <cmath>
 
+#include "kernels/quantize/lookup.h"
 #include "kernels/quantize/quantize.h"
 #include "kernels/quantize/ref.h"
 #include "kernels/rnn/rnn.h"
@@ -187,6 +188,17 @@ void add_quantize_trials(const KernelInfo& row, std::vector<Trial>& out) {
                            {.n = 2, .got = element_of(range), .want = [=](int64_t i) {
                               return double(i ? *std::max_element(x->begin(), x->end())
                                               : *std::min_element(x->begin(), x->end()));
+                            }}));
+}
+
+void add_lookup_trials(const KernelInfo& row, std::vector<Trial>& out) {
+  const auto& k = static_cast<const LookupKernel&>(row);
+  const auto x = shared(random_integers<uint8_t>(kElements, 0, 255)), y = shared<uint8_t>(kElements);
+  const auto table = shared(random_integers<uint8_t>(256, 0, 255));
+  out.push_back(make_trial(row, "lookup", {.bytes = 2.0 * kElements},
+                           [=, &k] { k.run(x->data(), y->data(), kElements, table->data()); },
+                           {.n = kElements, .got = element_of(y), .want = [=](int64_t i) {
+                              return double((*table)[(*x)[static_cast<size_t>(i)]]);
                             }}));
 }
 

@@ -27,6 +27,7 @@ constexpr struct {
     {"resize", add_resize_trials},
     {"rnn", add_rnn_trials},
     {"quantize", add_quantize_trials},
+    {"lookup", add_lookup_trials},
     {"attention", add_attention_trials},
 };
 

@@ -61,6 +61,10 @@ void check_qlinear_elementwise(Random& random) {
                    .domain = "com.microsoft"});
     }
   }
+  check_sweep({.op = "Lookup",
+               .operands = {codes<T>(random, {2, 5, 33})},
+               .attrs = {{"table", random.ints<uint8_t>({256}, 0, 255)}},
+               .domain = "skyline"});
   for (const char* name : {"QLinearSigmoid", "QLinearLeakyRelu"}) {
     check_sweep({.op = name,
                  .operands = {codes<T>(random, {300}), scale(0.04f), zero<T>(9), scale(0.004f), zero<T>(1)},

@@ -129,11 +129,110 @@ TEST_CASE("fuse-quantized does not fire where integers would not mean the same")
                                {{"activation", std::string("relu")}}, "skyline");
     CHECK(!q.after(y, 0.05f, 100).count("QLinearConv"));
   }
-  {  // a move between different scales
+  {  // a function that takes more than one activation
+    Quantizer q;
+    const ValueId x = q.rounded(q.b.input({2, 6}), 0.03f, 120), y = q.rounded(q.b.input({2, 6}), 0.03f, 120);
+    CHECK(!q.after(q.b.node("Max", {x, y}), 0.04f, 120).count("Lookup"));
+  }
+  {  // a constant per element
     Quantizer q;
     const ValueId x = q.rounded(q.b.input({2, 6}), 0.03f, 120);
-    CHECK(q.after(q.b.node("Reshape", {x, q.b.ints({3, 4})}), 0.04f, 120).at("QuantizeLinear") == 2);
+    CHECK(!q.after(q.b.node("Mul", {x, q.b.weights({6})}), 0.04f, 120).count("Lookup"));
   }
+  {  // a number that makes the result larger
+    Quantizer q;
+    const ValueId x = q.rounded(q.b.input({6}), 0.03f, 120);
+    CHECK(!q.after(q.b.node("Mul", {x, q.b.number(2, {1, 1})}), 0.04f, 120).count("Lookup"));
+  }
+}
+
+TEST_CASE("fuse-quantized: functions of one element become a table, exactly") {
+  const auto table = [](Quantizer& q, ValueId y, float scale, int zero) {
+    q.b.output(q.quantize(y, scale, zero));
+    CHECK(count_ops(optimized(q.b.g, {kFuseQuantized}, 0)) == Counts{{"QuantizeLinear", 1}, {"Lookup", 1}});
+  };
+  for (const char* name :
+       {"Sigmoid", "Tanh", "HardSwish", "HardSigmoid", "LeakyRelu", "Elu", "Gelu", "Relu", "Neg"}) {
+    for (const DType t : {DType::u8, DType::i8}) {
+      CAPTURE(name);
+      Quantizer q;
+      q.type = t;
+      const int z = t == DType::u8 ? 120 : -8;
+      table(q, q.b.node(name, {q.rounded(q.b.input({2, 3, 5}), 0.05f, z)}), 0.011f, z);
+    }
+  }
+  {
+    Quantizer q;
+    const ValueId x = q.rounded(q.b.input({2, 9}), 0.05f, 120);
+    table(q, q.b.node("Clip", {x, q.b.number(-1), q.b.number(2)}), 0.02f, 60);
+  }
+  {  // several in a row, with the number itself among them
+    Quantizer q;
+    const ValueId x = q.rounded(q.b.input({2, 9}), 0.05f, 120);
+    table(q, q.b.node("Mul", {x, q.b.node("Sigmoid", {q.b.node("Mul", {x, q.b.number(1.702f)})})}), 0.02f,
+          60);
+  }
+  {  // another scale
+    Quantizer q;
+    table(q, q.rounded(q.b.input({2, 9}), 0.05f, 120), 0.02f, 60);
+  }
+  Quantizer q;  // the same scale
+  q.b.output(q.quantize(q.rounded(q.b.input({2, 9}), 0.05f, 120), 0.05f, 120));
+  CHECK(count_ops(optimized(q.b.g, {kFuseQuantized}, 0)) == Counts{{"QuantizeLinear", 1}});
+}
+
+TEST_CASE("fuse-quantized: what moves elements moves integers, into another scale by a table") {
+  const auto moved = [](Quantizer& q, ValueId y, float scale, int zero, Counts want) {
+    q.b.output(q.quantize(y, scale, zero));
+    want["QuantizeLinear"] += 1;
+    CHECK(count_ops(optimized(q.b.g, {kFuseQuantized}, 0)) == want);
+  };
+  for (const bool same : {true, false}) {
+    const float s = same ? 0.03f : 0.04f;
+    const auto with = [&](Counts c) {
+      if (!same) c["Lookup"] = 1;
+      return c;
+    };
+    {
+      Quantizer q;
+      const ValueId x = q.rounded(q.b.input({2, 6}), 0.03f, 120);
+      moved(q, q.b.node("Reshape", {x, q.b.ints({3, 4})}), s, 120, with({{"Reshape", 1}}));
+    }
+    {
+      Quantizer q;
+      const ValueId x = q.rounded(q.b.input({1, 2, 3, 3}), 0.03f, 120);
+      const ValueId y = q.b.node("Resize", {x, kNoValue, q.b.numbers({4}, {1, 1, 2, 2})},
+                                 {{"coordinate_transformation_mode", std::string("asymmetric")}});
+      moved(q, y, s, 120, with({{"Resize", 1}}));
+    }
+    {
+      Quantizer q;
+      const ValueId x = q.rounded(q.b.input({2, 3}), 0.03f, 120);
+      moved(q, q.b.node("Pad", {x, q.b.ints({0, 1, 1, 0}), q.b.number(0.6f)}), s, 120, with({{"Pad", 1}}));
+    }
+    {
+      Quantizer q;
+      const ValueId x = q.rounded(q.b.input({2, 6}), 0.03f, 120);
+      const auto parts = q.b.nodes("Split", {x, q.b.ints({2, 4})}, 2, {{"axis", int64_t{-1}}});
+      q.b.output(parts[0]);
+      q.b.output(q.quantize(parts[1], s, 120));
+      const Counts counts = count_ops(optimized(q.b.g, {kFuseQuantized}, 0));
+      CHECK(counts.at("Slice") == 1);
+      CHECK(counts.count("Lookup") == !same);
+    }
+    {
+      Quantizer q;
+      const ValueId x = q.rounded(q.b.input({2, 3}), 0.03f, 120), y = q.rounded(q.b.input({2, 4}), s, 120);
+      q.b.output(q.quantize(q.b.node("Concat", {x, y}, {{"axis", int64_t{1}}}), 0.03f, 120));
+      CHECK(count_ops(optimized(q.b.g, {kFuseQuantized}, 0)) ==
+            Counts{{"QuantizeLinear", 2}, {same ? "Concat" : "QLinearConcat", 1}});
+    }
+  }
+  Quantizer q;
+  const ValueId x = q.rounded(q.b.input({2, 6}), 0.03f, 120);
+  q.b.output(q.quantize(q.b.node("Softmax", {x}, {{"axis", int64_t{1}}}), 1.0f / 256, 0));
+  CHECK(count_ops(optimized(q.b.g, {kFuseQuantized}, 0.02)) ==
+        Counts{{"QuantizeLinear", 1}, {"QLinearSoftmax", 1}});
 }
 
 TEST_CASE("fuse-integer-to-float: products whose result stays f32") {

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <limits>
 
+#include "kernels/quantize/lookup.h"
 #include "kernels/quantize/ref.h"
 #include "tests/kernels/levels.h"
 
@@ -147,7 +148,7 @@ TEST_CASE("a lookup table is the function between quantizations") {
     uint8_t table[256], codes[256], y[256];
     make_lookup(sigmoid, 0, 0, type, in, out, table);
     for (int i = 0; i < 256; ++i) codes[i] = static_cast<uint8_t>(i);
-    lookup_u8(codes, y, 256, table, 2);
+    lookup_u8(lookup_kernel(isa_detected()), codes, y, 256, table, 2);
     for (int i = 0; i < 256; ++i) {
       const int q = is_signed ? static_cast<int8_t>(i) : i;
       float x = static_cast<float>(q - in.zero) * in.scale, s = 0;
@@ -155,6 +156,30 @@ TEST_CASE("a lookup table is the function between quantizations") {
       const uint8_t want =
           is_signed ? static_cast<uint8_t>(ref::quantize<int8_t>(s, out)) : ref::quantize<uint8_t>(s, out);
       CHECK(y[i] == want);
+    }
+  }
+}
+
+TEST_CASE("lookups: every row, every length, in place") {
+  test::Random random(5);
+  const auto table = random.integers<uint8_t>(256, 0, 255);
+  const auto x = random.integers<uint8_t>(70000, 0, 255);
+  for (const KernelInfo* k : all_kernels()) {
+    if (k->op != "lookup" || !usable(*k, isa_detected())) continue;
+    CAPTURE(std::string(k->name));
+    const auto& row = static_cast<const LookupKernel&>(*k);
+    for (const int64_t n : {0, 1, 15, 16, 17, 63, 64, 65, 127, 128, 200, 256, 70000}) {
+      std::vector<uint8_t> y(static_cast<size_t>(n) + 1, 77), want = y;
+      for (size_t i = 0; i + 1 < y.size(); ++i) want[i] = table[x[i]];
+      row.run(x.data(), y.data(), n, table.data());
+      CHECK(y == want);
+      std::vector<uint8_t> same(x.begin(), x.begin() + n);
+      same.push_back(77);
+      for (const int threads : kThreadCounts) {
+        std::vector<uint8_t> own = same;
+        lookup_u8(row, own.data(), own.data(), n, table.data(), threads);
+        CHECK(own == want);
+      }
     }
   }
 }
