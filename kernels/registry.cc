@@ -42,6 +42,9 @@ constexpr const KernelInfo* kAll[] = {
     &dense_i8_amx,
     &dense_u8_amx,
     &dense_u8_avx512vnni,
+    &dense_u8_avxvnni,
+    &dense_u8_avx512,
+    &dense_u8_avx2,
     // of 8-bit integers widened
     &gemm_i16_avx512,
     &gemm_i16_avx2,
@@ -118,7 +121,7 @@ constexpr const KernelInfo* kAll[] = {
     &winograd2_f32_neon,  &dots_f32_neon,    &window3_f32_neon,   &window3s2_f32_neon, &window5_f32_neon,
     &window5s2_f32_neon,  &direct_f32_neon,  &reduce_neon.info,   &softmax_neon.info,  &norm_neon.info,
     &pool_neon.info,      &resize_neon.info, &rnn_neon.info,      &quantize_neon.info, &probe_neon.info,
-    &attention_neon.info, &lookup_neon,
+    &attention_neon.info, &lookup_neon,      &dense_i8_dotprod,
 #endif
 };
 

@@ -58,8 +58,8 @@ struct Lines {
 bool copy_line(const ConvRun& run, const Lines& l, int64_t image, int64_t y, std::byte* to) {
   const ConvProblem& p = run.plan.problem;
   const int64_t in_y = y - p.pad_begin[1], ldx = run.args.ldx, width = p.in[2];
-  const bool flip = p.a == DType::i8 && l.kernel.in == DType::u8;
-  const int padding = (flip ? run.args.x_zero + 128 : run.args.x_zero) & 0xff;
+  const bool flip = l.kernel.shift(p.a) != 0;
+  const int padding = (run.args.x_zero + l.kernel.shift(p.a)) & 0xff;
   const auto fill = [&](int64_t pixels) {
     for (int64_t q = 0; q < l.kernel.planes; ++q)
       std::memset(to + q * l.plane, padding, static_cast<size_t>(pixels * l.pixel));

@@ -10,7 +10,7 @@
 #include "kernels/conv/conv.h"
 #include "kernels/conv/direct.h"
 #include "kernels/conv/run.h"
-#include "kernels/gemm/dense.h"
+#include "kernels/gemm/dense_run.h"
 
 namespace skyline::kernels {
 namespace {
@@ -117,9 +117,16 @@ void conv_pack(const ConvPlan& plan, const ConvWeights& w, std::byte* packed) no
   }
   if (plan.algorithm->method == ConvMethod::patches || plan.algorithm->method == ConvMethod::lines) {
     const ConvProblem& p = plan.problem;
-    const BSource src{.b = w.w, .type = p.b, .k_stride = p.taps(), .n_stride = p.ic * p.taps()};
+    const BSource src{.b = w.w,
+                      .type = p.b,
+                      .k_stride = p.taps(),
+                      .n_stride = p.ic * p.taps(),
+                      .zero = w.zero_point,
+                      .zero_per_n = w.zero_point_per_oc};
     DenseRuns runs{.runs = p.taps(), .k = p.ic, .run_stride = 1};
     if (plan.algorithm->method == ConvMethod::lines) runs = lines_runs(p);
+    if (!plan.gemm.dense->floats() && !p.centered_b)
+      return dense_pack_rest(*plan.gemm.dense, src, runs, p.oc, packed);
     return dense_pack(*plan.gemm.dense, src, runs, p.oc, packed);
   }
   if (plan.algorithm->method == ConvMethod::depthwise_bytes)

@@ -83,7 +83,7 @@ struct Patches {
 
   void copy_plane(int64_t begin, int64_t end, std::byte* to) const {
     const ConvProblem& p = run.plan.problem;
-    const bool flip = p.a == DType::i8 && run.plan.gemm.dense->in == DType::u8;
+    const bool flip = run.plan.gemm.dense->shift(p.a) != 0;
     for (int64_t row = begin, next = row; row < end; row = next) {
       const int64_t line = row / x.count, oy = line % y.count, oz = line / y.count % z.count;
       next = std::min(end, (line + 1) * x.count);
@@ -184,6 +184,7 @@ DenseProduct dense_product(const ConvRun& run, int64_t k, int64_t line_k) noexce
     g.k = line_k;
     g.finite = *kernel.column_sums(g.b, p.oc, k) == 0;
   } else {
+    if (!p.centered_b) g.k = line_k;
     take_zero_off(g, k, p.a, run.args.x_zero, reinterpret_cast<int32_t*>(run.image));
   }
   return g;
@@ -207,7 +208,7 @@ void run_patches(const ConvRun& run) noexcept {
   const int64_t k = p.taps() * p.ic, m = p.n * p.out_pixels();
   const bool finite = split_input(run);
   const Patches patches(run);
-  DenseProduct g = dense_product(run, k, k);
+  DenseProduct g = dense_product(run, dense_depth(kernel, k, p.centered_b), k);
   g.finite &= finite;
   g.a_plane = patches.plane;
   const Grid grid = dense_grid(kernel, m, p.oc, k, run.threads);

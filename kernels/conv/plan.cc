@@ -10,7 +10,7 @@
 #include "kernels/conv/direct.h"
 #include "kernels/conv/run.h"
 #include "kernels/conv/winograd.h"
-#include "kernels/gemm/dense.h"
+#include "kernels/gemm/dense_run.h"
 #include "kernels/gemm/pack.h"
 #include "skyline/status.h"
 
@@ -92,6 +92,7 @@ std::string_view refusal_patches(const ConvProblem& p, IsaSet isa) noexcept {
 
 std::string_view refusal_line(const ConvProblem& p, IsaSet isa) noexcept {
   const std::string_view why = refusal_patches(p, isa);
+  if (why.empty() && is_byte(p.a) && !p.centered_b) return "weights have a zero point";
   return why.empty() ? refusal_lines(p) : why;
 }
 std::string_view refusal_winograd2(const ConvProblem& p, IsaSet isa) noexcept {
@@ -415,7 +416,8 @@ ConvPlan conv_plan(const ConvProblem& problem, IsaSet isa, const ConvChoice& cho
       break;
     case ConvMethod::patches:
       plan.gemm.dense = dense_kernel(problem, isa);
-      plan.packed_bytes = plan.gemm.dense->packed_bytes(problem.oc, problem.taps() * problem.ic);
+      plan.packed_bytes = plan.gemm.dense->packed_bytes(
+          problem.oc, dense_depth(*plan.gemm.dense, problem.taps() * problem.ic, problem.centered_b));
       break;
     case ConvMethod::depthwise_bytes:
       plan.depthwise_bytes = find_kernel<DepthwiseBytesKernel>("depthwise_bytes", isa);

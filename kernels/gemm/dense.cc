@@ -1,25 +1,32 @@
 #include "kernels/gemm/dense.h"
 
+#include <algorithm>
 #include <cstring>
 
-#include "kernels/gemm/drive.h"
+#include "kernels/gemm/dense_run.h"
 
 namespace skyline::kernels {
 namespace {
 
+// rest: weights less their zero points, in lines of the same runs: what fits into 8 bits, and what is left.
 template <class T>
-void pack_panel(const BSource& src, const DenseRuns& runs, int64_t line_bytes, int64_t n, int64_t width,
-                int8_t* to, int32_t* sums) {
+void pack_panel(const BSource& src, const DenseRuns& runs, bool rest, int64_t line_bytes, int64_t n,
+                int64_t width, int8_t* to, int32_t* sums) {
   constexpr int kShift = std::is_signed_v<T> ? 0 : 128;
-  auto* b = static_cast<const T*>(src.b);
+  auto *b = static_cast<const T*>(src.b), *zeros = static_cast<const T*>(src.zero);
   for (int64_t j = 0; j < n; ++j) {
     int32_t sum = 0;
+    const int zero = !rest ? kShift : zeros ? zeros[src.zero_per_n ? j : 0] : 0;
     for (int64_t l = 0; l < runs.lines; ++l) {
       int64_t at = l * line_bytes;  // in the column
       for (int64_t r = 0; r < runs.runs; ++r) {
         const T* p = b + l * runs.line_stride + r * runs.run_stride + j * src.n_stride;
         for (int64_t kk = 0; kk < runs.k; ++kk, ++at) {
-          const int value = p[kk * src.k_stride] - kShift;
+          int value = p[kk * src.k_stride] - zero;
+          if (rest) {
+            for (int64_t before = 0; before < l; ++before) value -= std::clamp(value, -128, 127);
+            value = std::clamp(value, -128, 127);
+          }
           to[(at / 4 * width + j) * 4 + at % 4] = static_cast<int8_t>(value);
           sum += value;
         }
@@ -46,13 +53,10 @@ void pack_floats(const DenseKernel& kernel, const BSource& src, const DenseRuns&
   *const_cast<int32_t*>(kernel.column_sums(to, n, k)) = !finite;
 }
 
-}  // namespace
-
-void dense_pack(const DenseKernel& kernel, const BSource& src, const DenseRuns& runs, int64_t n,
-                std::byte* to) noexcept {
+void pack_bytes(const DenseKernel& kernel, const BSource& src, const DenseRuns& runs, bool rest, int64_t n,
+                std::byte* to) {
   const int64_t k = runs.padded(kernel), line_bytes = kernel.steps(runs.runs * runs.k) * 4;
   const PanelShape shape = kernel.shape(n, k);
-  if (kernel.floats()) return pack_floats(kernel, src, runs, n, to);
   auto* sums = const_cast<int32_t*>(kernel.column_sums(to, n, k));
   std::memset(to, 0, static_cast<size_t>(shape.bytes()));
   const auto size = static_cast<int64_t>(size_of(src.type));
@@ -60,19 +64,37 @@ void dense_pack(const DenseKernel& kernel, const BSource& src, const DenseRuns& 
     const int64_t col = p * shape.nr, columns = std::min<int64_t>(shape.nr, n - col);
     BSource from = src;
     from.b = static_cast<const std::byte*>(src.b) + col * src.n_stride * size;
+    if (src.zero && src.zero_per_n) from.zero = static_cast<const std::byte*>(src.zero) + col;
     auto* panel = reinterpret_cast<int8_t*>(to + shape.offset(p));
     if (src.type == DType::u8) {
-      pack_panel<uint8_t>(from, runs, line_bytes, columns, shape.columns(p), panel, sums + col);
+      pack_panel<uint8_t>(from, runs, rest, line_bytes, columns, shape.columns(p), panel, sums + col);
     } else {
-      pack_panel<int8_t>(from, runs, line_bytes, columns, shape.columns(p), panel, sums + col);
+      pack_panel<int8_t>(from, runs, rest, line_bytes, columns, shape.columns(p), panel, sums + col);
     }
+    if (kernel.pairs)
+      bound_pairs(to + shape.offset(p), runs.lines, line_bytes / 4, shape.stride(p), kernel.lanes);
   }
+}
+
+}  // namespace
+
+void dense_pack(const DenseKernel& kernel, const BSource& src, const DenseRuns& runs, int64_t n,
+                std::byte* to) noexcept {
+  if (kernel.floats()) return pack_floats(kernel, src, runs, n, to);
+  pack_bytes(kernel, src, runs, false, n, to);
+}
+
+void dense_pack_rest(const DenseKernel& kernel, const BSource& src, DenseRuns runs, int64_t n,
+                     std::byte* to) noexcept {
+  runs.lines = kRestLines;
+  runs.line_stride = 0;
+  pack_bytes(kernel, src, runs, true, n, to);
 }
 
 void dense_rows(const DenseKernel& kernel, DType type, const std::byte* a, int64_t m, int64_t k,
                 int64_t m_stride, int64_t k_stride, std::byte* dst, int64_t dst_stride) noexcept {
-  const bool shift = type == DType::i8 && kernel.in == DType::u8;
-  const auto flip = static_cast<uint8_t>(shift ? 0x80 : 0);  // adding 128 modulo 256
+  const bool shift = kernel.shift(type) != 0;
+  const auto flip = static_cast<uint8_t>(shift ? 0x80 : 0);  // adding or taking off 128 modulo 256
   for (int64_t i = 0; i < m; ++i, a += m_stride, dst += dst_stride) {
     auto* to = reinterpret_cast<uint8_t*>(dst);
     auto* from = reinterpret_cast<const uint8_t*>(a);
@@ -88,7 +110,7 @@ void dense_rows(const DenseKernel& kernel, DType type, const std::byte* a, int64
 }
 
 void take_zero_off(DenseProduct& g, int64_t k, DType a, int32_t zero, int32_t* room) noexcept {
-  if (a == DType::i8 && g.kernel->in == DType::u8) zero += 128;
+  zero += g.kernel->shift(a);
   if (zero == 0) return;
   const int64_t n = g.shape.n;
   const int32_t *bias = g.epilogue.bias_i32, *sums = g.kernel->column_sums(g.b, n, k);
@@ -104,7 +126,9 @@ void dense_block(const DenseProduct& g, const std::byte* a, int64_t a_stride, in
   const DenseKernel& kernel = *g.kernel;
   const auto out_size = static_cast<int64_t>(size_of(g.out));
   DenseTile t;
-  t.steps = g.shape.steps / kernel.planes;
+  // Integers: lines that read the same A, see dense_pack_rest.
+  t.lines = !kernel.floats() && g.k ? g.steps() / kernel.steps(g.k) : 1;
+  t.steps = g.steps() / t.lines;
   t.k = g.k;
   t.finite = g.finite;
   t.a_plane = g.a_plane;
@@ -123,7 +147,7 @@ void dense_block(const DenseProduct& g, const std::byte* a, int64_t a_stride, in
   };
   const int64_t part = kernel.part_steps(t.steps);
   if (kernel.enter) kernel.enter();
-  if (part >= t.steps || !g.partial || !g.finite) {
+  if (part >= t.steps || t.lines > 1 || !g.partial || !g.finite) {
     // Panels that share L2 with a block of A; a tile's rows stay in L1 while they pass.
     const int64_t panel = std::max<int64_t>(1, g.shape.steps * kernel.nr * 4);
     const int64_t group = std::max<int64_t>(1, l2_bytes() / 2 / panel);

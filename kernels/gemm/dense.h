@@ -9,7 +9,8 @@
 // 8-bit integers: sums are exact in 32 bits. B is i8, packed as pack.h says, then n sums of its columns;
 // where it was u8, 128 is taken off. So a product with zero points a_zero and b_zero is sum - a_zero *
 // column_sum, if b_zero is 0 (i8) or 128 (u8): GemmProblem::centered_b says so. A is read as stored where its
-// type and stride suit, else it is copied: i8 becomes u8 by adding 128, and so does its zero point.
+// type and stride suit, else it is copied: i8 becomes u8 by adding 128, or u8 i8 by taking it off, and so
+// does its zero point.
 //
 // f16: rounded to f16, and so are sums of short runs, which are then added up in f32; where f16 overflows the
 // sum is computed in f32.
@@ -25,6 +26,7 @@
 #include <cstdint>
 
 #include "kernels/base/memory.h"
+#include "kernels/gemm/dense_pairs.h"
 #include "kernels/gemm/epilogue.h"
 #include "kernels/gemm/pack.h"
 #include "skyline/kernel.h"
@@ -85,7 +87,14 @@ struct DenseKernel : KernelInfo {
   bool (*pack)(const BSource& src, const struct DenseRuns& runs, int64_t steps, int64_t n, int64_t b_stride,
                std::byte* to) noexcept = nullptr;
 
+  // Integers. both_signs: takes rows of the other signedness, too, as a copy that adds or takes off 128.
+  // pairs: weights are bounded and the rest is apart, see dense_pairs.h.
+  bool both_signs = false, pairs = false;
+
   bool floats() const { return values == 2; }
+  bool takes(DType a) const { return a == in || both_signs || in == DType::u8; }
+  // What the copy adds to a value of type a.
+  int shift(DType a) const { return a == in || floats() ? 0 : in == DType::u8 ? 128 : -128; }
   // Even parts of a line.
   int64_t part_steps(int64_t steps) const {
     const int64_t parts = cut ? std::max<int64_t>(1, (steps + cut - 1) / cut) : 1;
@@ -96,7 +105,9 @@ struct DenseKernel : KernelInfo {
   int64_t steps(int64_t k) const {
     return ((k + values - 1) / values + step_block - 1) / step_block * step_block;
   }
-  PanelShape shape(int64_t n, int64_t k) const { return {n, planes * steps(k), nr, lanes, values}; }
+  PanelShape shape(int64_t n, int64_t k) const {
+    return {n, pairs ? pair_rows(steps(k)) : planes * steps(k), nr, lanes, values};
+  }
   size_t packed_bytes(int64_t n, int64_t k) const {
     return align_up(static_cast<size_t>(shape(n, k).bytes())) + align_up(static_cast<size_t>(n * 4));
   }
@@ -107,9 +118,12 @@ struct DenseKernel : KernelInfo {
 };
 
 #if defined(__x86_64__)
-extern const DenseKernel dense_u8_amx, dense_i8_amx, dense_u8_avx512vnni;
+extern const DenseKernel dense_u8_amx, dense_i8_amx, dense_u8_avx512vnni, dense_u8_avxvnni;
+extern const DenseKernel dense_u8_avx512, dense_u8_avx2;
 extern const DenseKernel dense_f16_avx512fp16;
 extern const DenseKernel dense_bf16_amx, dense_bf16x3_amx, dense_bf16x6_amx;
+#elif defined(__aarch64__)
+extern const DenseKernel dense_i8_dotprod;
 #endif
 
 // Where K comes from: lines, each of runs of k values that lie side by side in packed B, and then zeros up to
@@ -128,7 +142,7 @@ struct DenseRuns {
 void dense_pack(const DenseKernel& kernel, const BSource& src, const DenseRuns& runs, int64_t n,
                 std::byte* to) noexcept;
 
-// Copies rows of k bytes for the kernel: 128 added to i8 where the kernel takes u8, zeros up to dst_stride.
+// Copies rows of k bytes for the kernel: kernel.shift(type) added, zeros up to dst_stride.
 void dense_rows(const DenseKernel& kernel, DType type, const std::byte* a, int64_t m, int64_t k,
                 int64_t m_stride, int64_t k_stride, std::byte* dst, int64_t dst_stride) noexcept;
 
@@ -170,6 +184,9 @@ struct DenseProduct {
   // Floats: see DenseTile. finite is what is known of B.
   int64_t a_plane = 0, k = 0;
   bool finite = true;
+  int64_t steps() const {  // of a row of A
+    return kernel->pairs ? shape.steps / 2 : shape.steps / kernel->planes;
+  }
   std::byte* partial = nullptr;  // room for kPartialTiles, or for all if they are fewer; null: K is not cut
 };
 

@@ -67,7 +67,8 @@ struct DenseRun {
   DenseProduct product(int64_t i, const std::byte* b, int32_t* bias) const {
     const GemmProblem& p = plan.problem;
     const auto size = static_cast<int64_t>(size_of(p.c));
-    DenseProduct g{plan.dense, plan.dense->shape(p.n, p.k), b};
+    const int64_t depth = dense_depth(*plan.dense, p.k, p.centered_b);
+    DenseProduct g{plan.dense, plan.dense->shape(p.n, depth), b};
     g.c = static_cast<std::byte*>(args.c) + i * args.stride_c * size;
     g.c_stride = args.ldc * size;
     g.out = p.c;
@@ -79,7 +80,8 @@ struct DenseRun {
       g.finite = *plan.dense->column_sums(b, p.n, p.k) == 0;
       return g;
     }
-    take_zero_off(g, p.k, p.a, args.a_zero, bias);
+    if (!p.centered_b) g.k = p.k;
+    take_zero_off(g, depth, p.a, args.a_zero, bias);
     return g;
   }
 
@@ -127,8 +129,9 @@ void dense_plan(GemmPlan& plan) {
   const GemmProblem& p = plan.problem;
   const DenseKernel& kernel = *plan.dense;
   plan.steps = kernel.steps(p.k);
-  plan.panels = kernel.shape(p.n, p.k).panels();
-  plan.packed_b_bytes = kernel.packed_bytes(p.n, p.k);
+  const int64_t depth = dense_depth(kernel, p.k, p.centered_b);
+  plan.panels = kernel.shape(p.n, depth).panels();
+  plan.packed_b_bytes = kernel.packed_bytes(p.n, depth);
   const int64_t blocks = (p.m * (p.batch > 1 ? p.batch : 1) + kernel.mr - 1) / kernel.mr;
   const int64_t rows =
       std::min(dense_chunk(kernel, plan.steps, kRows), std::max<int64_t>(blocks, 1) * kernel.mr);

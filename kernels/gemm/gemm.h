@@ -35,7 +35,8 @@ struct GemmProblem {
   bool const_b = false;  // B is a weight, packed once by gemm_pack_b; otherwise gemm_run takes B as stored
   float alpha = 1;       // f32 only
   // Integers: the zero point of B is 0 if it is i8 and 128 if it is u8, and A has one zero point for all rows
-  // (no a_zero_m). Then kernels on dot-product and tile instructions may be chosen.
+  // (no a_zero_m). Then kernels on dot-product and tile instructions may be chosen; else only for const_b,
+  // where they take several products: A has one zero point then, too, unless a row of op "gemm" is forced.
   bool centered_b = false;
   DType a = DType::f32, b = DType::f32, c = DType::f32;
   // Of products of floats: the coarsest arithmetic that may be used. It is a permission: where the machine

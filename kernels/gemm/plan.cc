@@ -78,7 +78,9 @@ bool dense_fits(const GemmProblem& p, const DenseKernel& k) {
   if (k.in == DType::f16) return are_f32_or(DType::f16, p) && p.precision == Precision::f16;
   if (k.floats()) return planes_of(p) == k.planes;
   const bool bytes = is_byte(p.a) && is_byte(p.b) && (is_byte(p.c) || p.c == DType::i32 || p.c == DType::f32);
-  return bytes && p.centered_b && (k.in == p.a || k.in == DType::u8);
+  // Others take several products, where kernels of pairs would lose to those of i16.
+  const bool zeros = p.centered_b || (p.const_b && k.rate >= 4);
+  return bytes && zeros && k.takes(p.a);
 }
 
 // Several blocks for each thread, so that one which is slowed down leaves some to others: where B stays in

@@ -214,6 +214,8 @@ bool foldable(const GemmPlan& plan, const GemmArgs& args) {
 void gemm_pack_b(const GemmPlan& plan, const GemmWeights& w, std::byte* packed) noexcept {
   if (plan.dense) {
     const BSource src = source(plan, w);
+    if (!plan.dense->floats() && !plan.problem.centered_b)
+      return dense_pack_rest(*plan.dense, src, {.k = plan.problem.k}, plan.problem.n, packed);
     return dense_pack(*plan.dense, src, {.k = plan.problem.k}, plan.problem.n, packed);
   }
   pack_panels(shape_of(plan), source(plan, w), 0, plan.problem.k, 0, 0, plan.panels, packed);

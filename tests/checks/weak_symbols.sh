@@ -4,7 +4,7 @@
 set -uo pipefail
 build=${1:-build/release}
 status=0 seen=0
-for level in sse2 avx2 avx512 avx512vnni avx512fp16 amx neon; do
+for level in sse2 avx2 avxvnni avx512 avx512vnni avx512fp16 amx neon; do
   while IFS= read -r object; do
     seen=$((seen + 1))
     bad=$(nm --defined-only "$object" | awk '$2 ~ /^[WVu]$/ {print $3}' | grep -vE 'avx512|avx2|fma3|sse2|neon|^DW\.ref\.')

@@ -45,17 +45,19 @@ struct Case {
   int64_t batch = 1;
   bool shared_b = false;
   Activation act;
+  std::vector<uint8_t> b_zeros = {};  // of B, one or one per column; empty: centered
+  bool mild = false;                  // weights of a trained model: small but for a few
 };
 
 bool takes(const DenseKernel& kernel, DType a) {
-  return kernel.in == a || kernel.in == DType::u8;
+  return kernel.takes(a);
 }
 
 // Runs with every operand at the end of its mapping, and compares.
 void check(const DenseKernel& kernel, const Shape& s, const Case& t, int threads) {
   GemmProblem p{.m = s.m, .n = s.n, .k = s.k, .batch = t.batch, .trans_a = t.trans_a, .trans_b = t.trans_b};
   p.const_b = t.const_b;
-  p.centered_b = true;
+  p.centered_b = t.b_zeros.empty();
   p.a = t.a;
   p.b = t.b;
   p.c = t.c;
@@ -64,6 +66,11 @@ void check(const DenseKernel& kernel, const Shape& s, const Case& t, int threads
   const int64_t a_rows = t.trans_a ? s.k : s.m, b_rows = t.trans_b ? s.n : s.k;
   const int64_t b_count = t.shared_b || t.const_b ? 1 : t.batch;
   Guarded<uint8_t> a(bytes(t.batch * a_rows * lda - t.extra, 1)), b(bytes(b_count * b_rows * ldb, 2));
+  for (int64_t i = 0; t.mild && i < b_count * b_rows * ldb; ++i) {
+    const int x = static_cast<int8_t>(b.data()[i]);
+    const int small = i % 97 < 2 ? x : x / 4;
+    b.data()[i] = static_cast<uint8_t>(t.b == DType::u8 ? small + 128 : small);
+  }
   const auto c_bytes = static_cast<size_t>(t.batch * s.m * ldc - t.extra) * size_of(t.c);
   std::vector<std::byte> want(c_bytes, std::byte{0xff});
   Guarded<std::byte> c(want);
@@ -79,7 +86,8 @@ void check(const DenseKernel& kernel, const Shape& s, const Case& t, int threads
   const uint8_t b_zero = t.b == DType::u8 ? 128 : 0;
   GemmArgs args{.a = a.data(), .lda = lda, .b = b.data(), .ldb = ldb, .c = want.data(), .ldc = ldc};
   args.a_zero = t.a_zero;
-  args.b_info.zero_point = &b_zero;
+  args.b_info.zero_point = t.b_zeros.empty() ? &b_zero : t.b_zeros.data();
+  args.b_info.zero_point_per_n = t.b_zeros.size() > 1;
   args.stride_a = a_rows * lda;
   args.stride_b = b_count > 1 ? b_rows * ldb : 0;
   args.stride_c = s.m * ldc;
@@ -158,7 +166,72 @@ TEST_CASE("dense products: batches, with one B and with many; large shapes on se
   }
 }
 
-TEST_CASE("dense kernels are chosen for centered weights only, and the best first") {
+TEST_CASE("dense products: weights with few large ones, and only the largest") {
+  for (const DenseKernel* kernel : rows()) {
+    for (int64_t k : {4, 63, 256, 700}) {
+      for (int64_t n : {7, 32, 45, 130}) {
+        check(*kernel, {29, n, k}, {.a = kernel->in, .mild = true}, 1);
+        check(*kernel, {3, n, k}, {.a = kernel->in, .b = DType::u8, .a_zero = 3, .mild = true}, 2);
+      }
+    }
+  }
+}
+
+TEST_CASE("dense products: weights with zero points off the middle of their range") {
+  for (const DenseKernel* kernel : rows()) {
+    if (kernel->pairs) continue;
+    for (const Shape& s : {Shape{1, 1, 1}, {5, 16, 64}, {33, 45, 67}, {64, 70, 300}}) {
+      for (DType b : {DType::u8, DType::i8}) {
+        std::vector<uint8_t> one = {b == DType::u8 ? uint8_t{0} : uint8_t{0x80}};  // the farthest off
+        check(*kernel, s, {.a = kernel->in, .b = b, .b_zeros = one}, 1);
+        const std::vector<uint8_t> many = bytes(std::max<int64_t>(s.n, 2), 9);
+        if (s.n > 1)
+          check(*kernel, s, {.a = kernel->in, .b = b, .c = DType::u8, .a_zero = 5, .b_zeros = many}, 2);
+      }
+    }
+  }
+}
+
+TEST_CASE("bound_pairs: pairs stay in 16 bits, and what is taken out says where it was") {
+  constexpr int64_t kLanes = 8, kWidth = kLanes * 4, kLines = 2, kSteps = 20, kAll = kLines * kSteps;
+  for (const bool mild : {false, true}) {
+    for (int64_t stride : {kWidth, 2 * kWidth}) {
+      std::vector<int8_t> panel(static_cast<size_t>(pair_rows(kAll) * stride));
+      const auto values = bytes(kAll * stride, 5);
+      for (size_t i = 0; i < values.size(); ++i)
+        panel[i] = static_cast<int8_t>(i < 4                ? -128
+                                       : mild && i % 61 > 2 ? values[i] % 64 - 32
+                                                            : values[i] - 128);
+      const std::vector<int8_t> before = panel;
+      auto* const at = reinterpret_cast<std::byte*>(panel.data());
+      bound_pairs(at, kLines, kSteps, stride, kLanes);
+      std::vector<int> sum(values.size());
+      for (size_t i = 0; i < sum.size(); i += 2) {
+        const int x = panel[i], y = panel[i + 1];
+        CHECK(std::max(x, 0) + std::max(y, 0) <= 128);
+        CHECK(std::min(x, 0) + std::min(y, 0) >= -128);
+        sum[i] = x;
+        sum[i + 1] = y;
+      }
+      const auto* counts = reinterpret_cast<const int32_t*>(at + pair_counts(kAll, stride));
+      for (int64_t v = 0; v * kWidth < stride; ++v) {
+        CHECK((counts[v] < 0) == !mild);
+        const auto* entries = panel.data() + pair_entries(kAll, stride, v, kLanes);
+        const int64_t count = counts[v] < 0 ? kAll : counts[v];
+        for (int64_t e = 0; e < count; ++e) {
+          int32_t where = static_cast<int32_t>(e / kSteps << kPairLine | e % kSteps);
+          if (counts[v] >= 0) std::memcpy(&where, entries + count * kWidth + e * 4, 4);
+          const int64_t row = (where >> kPairLine) * kSteps + (where & ((1 << kPairLine) - 1));
+          for (int64_t i = 0; i < kWidth; ++i)
+            sum[static_cast<size_t>(row * stride + v * kWidth + i)] += entries[e * kWidth + i];
+        }
+      }
+      for (size_t i = 0; i < sum.size(); ++i) REQUIRE(sum[i] == before[i]);
+    }
+  }
+}
+
+TEST_CASE("dense kernels are chosen for constant or centered weights only, and the best first") {
   const GemmProblem centered{.m = 64,
                              .n = 64,
                              .k = 64,
@@ -168,7 +241,7 @@ TEST_CASE("dense kernels are chosen for centered weights only, and the best firs
                              .b = DType::i8,
                              .c = DType::i32};
   GemmProblem off = centered;
-  off.centered_b = false;
+  off.centered_b = off.const_b = false;
   const auto all = rows();
   CHECK(gemm_plan(off, isa_detected()).dense == nullptr);
   if (all.empty()) return;
@@ -183,5 +256,12 @@ TEST_CASE("dense kernels are chosen for centered weights only, and the best firs
     CHECK_THROWS_AS(gemm_plan(centered, dense_i8_amx), Error);
     CHECK(gemm_plan(i8, isa_detected() & ~(kIsaAmxInt8 | kIsaAmxBf16)).dense == &dense_u8_avx512vnni);
   }
+  if (usable(dense_u8_avxvnni, isa_detected()))
+    CHECK(gemm_plan(centered, isa_level("avx2_vnni")).dense == &dense_u8_avxvnni);
+  if (usable(dense_u8_avx512, isa_detected()))
+    CHECK(gemm_plan(centered, isa_level("avx512")).dense == &dense_u8_avx512);
+  if (usable(dense_u8_avx2, isa_detected()))
+    CHECK(gemm_plan(centered, isa_level("avx2")).dense == &dense_u8_avx2);
+  CHECK(gemm_plan(centered, isa_level("sse2")).dense == nullptr);
 #endif
 }
