@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "graph/ir/infer.h"
 #include "graph/ir/op.h"
 
 namespace skyline::quant {
@@ -11,9 +12,8 @@ namespace {
 // Examples whose channels are summed: means settle long before the tails of the histograms do.
 constexpr int64_t kChannelExamples = 32;
 
-void add_channels(Observation& o, const Tensor& t) {
+void add_channels(Observation& o, const Tensor& t, int axis) {
   if (t.rank() < 2 || t.size() == 0) return;
-  const int axis = t.rank() >= 4 ? 1 : t.rank() - 1;
   const auto channels = static_cast<size_t>(t.dim(axis));
   int64_t inner = 1;
   for (int i = axis + 1; i < t.rank(); ++i) inner *= t.dim(i);
@@ -24,7 +24,13 @@ void add_channels(Observation& o, const Tensor& t) {
   }
   if (o.sum.size() != channels) return;  // an axis that varies has no channels
   const float* x = t.data<float>();
-  for (int64_t k = 0; k < outer; ++k) {
+  for (int64_t k = 0; k < outer && inner == 1; ++k, x += channels) {
+    for (size_t c = 0; c < channels; ++c) {
+      o.sum[c] += x[c];
+      o.magnitude[c] = std::max<double>(o.magnitude[c], std::fabs(x[c]));
+    }
+  }
+  for (int64_t k = 0; k < outer && inner > 1; ++k) {
     for (size_t c = 0; c < channels; ++c, x += inner) {
       double sum = 0;
       float most = 0;
@@ -46,6 +52,22 @@ void add_channels(Observation& o, const Tensor& t) {
   throw e;
 }
 
+// Images are observed channels-last: that is how most are computed, and a Transpose where they are not costs
+// no more than the one that it meets where they are.
+Graph with_observed(const Graph& g, const std::vector<ValueId>& values) {
+  Graph out = g;
+  for (ValueId v : values) {
+    ValueId seen = v;
+    if (g.fact(v).ranked && g.fact(v).rank() == 4) {
+      seen = out.add_value(out.fresh_name("channels_last"));
+      infer_node(out, out.add_node("Transpose", out.fresh_name("channels_last"), {v}, {seen},
+                                   {{"perm", Dims{0, 2, 3, 1}}}));
+    }
+    out.add_output(seen, out.fresh_name("observed"));
+  }
+  return out;
+}
+
 }  // namespace
 
 Graph with_outputs(const Graph& g, const std::vector<ValueId>& values) {
@@ -62,7 +84,7 @@ std::vector<Observation> observe(const Graph& g, const std::vector<Watch>& watch
   for (const Watch& w : watches) {
     if (!g.is_input(w.value)) made.push_back(w.value);
   }
-  const Runner run = make_runner(with_outputs(g, made));
+  const Runner run = make_runner(with_observed(g, made));
   const size_t own = g.outputs().size();
   std::vector<Observation> seen(watches.size());
   for (int64_t i = 0; i < examples.count; ++i) {
@@ -76,8 +98,10 @@ std::vector<Observation> observe(const Graph& g, const std::vector<Watch>& watch
                                ? inputs.at(static_cast<size_t>(input - g.inputs().begin()))
                                : results.at(next++);
       const Tensor& t = value.tensor();
-      if (!seen[k].histogram.add(t.span<float>())) not_finite(g, v, i);
-      if (watches[k].channels && i < kChannelExamples) add_channels(seen[k], t);
+      if (!seen[k].histogram.add(t.span<float>(), !watches[k].counts)) not_finite(g, v, i);
+      if (!watches[k].channels || i >= kChannelExamples) continue;
+      const bool last = t.rank() < 4 || (t.rank() == 4 && input == g.inputs().end());
+      add_channels(seen[k], t, last ? t.rank() - 1 : 1);
     }
     if (progress) progress(i + 1, examples.count);
   }

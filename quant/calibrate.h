@@ -11,6 +11,7 @@ namespace skyline::quant {
 struct Watch {
   ValueId value = kNoValue;
   bool channels = false;  // also means and magnitudes per channel: axis 1 of four or more, else the last
+  bool counts = true;     // not only the extremes
 };
 
 struct Observation {

@@ -192,7 +192,7 @@ class Converter {
       // Moves make nothing that was not there.
       const Node& n = g_.node(id);
       if (form_of(n)->inputs == 1 || n.is("Identity") || n.is("Concat") || n.is("MaxPool")) continue;
-      watches.push_back({n.out(0)});
+      watches.push_back({n.out(0), false, false});
       nodes.push_back(id);
     }
     Examples few = options_.examples;

@@ -18,11 +18,11 @@ class Histogram {
   // them takes as long as the run.
   static constexpr int64_t kSample = 1 << 14;
 
-  // False if a value is not finite; it is then not taken.
-  bool add(std::span<const float> x);
+  // False if a value is not finite; it is then not taken. extremes_only: nothing is counted.
+  bool add(std::span<const float> x, bool extremes_only = false);
   void merge(const Histogram& other);
 
-  bool empty() const { return total_ == 0; }
+  bool empty() const { return counts_.empty(); }
   double min() const { return min_; }  // 0 if empty
   double max() const { return max_; }
   double limit() const { return limit_; }

@@ -70,7 +70,12 @@ class Inserter {
     }
     std::vector<double> least;
     for (double b : bias) least.push_back(std::fabs(b) / (x_scale * kMostBias));
-    const QuantizedWeights q = quantize_weights(w, axis, least);
+    QuantizedWeights q = quantize_weights(w, axis, least);
+    // They are for the scales without bounds.
+    if (const auto it = c_.rounded.find(static_cast<uint32_t>(id));
+        it != c_.rounded.end() && quantize_weights(w, axis).scales == q.scales) {
+      q.integers = it->second;
+    }
     const auto means = c_.means.find(static_cast<uint32_t>(n.in(0)));
     if (!n.is("MatMul") && means != c_.means.end()) {
       const std::vector<double> shift = mean_error(n, w, q, means->second);
@@ -147,7 +152,8 @@ class Inserter {
     const ValueId dq = add("DequantizeLinear", stem + "_dq", {q, scale, zero});
     for (const Use& u : uses) {
       const Role role = s_.role(u.node);
-      const bool activation = role == Role::join ? u.slot < 2 : role != Role::none && u.slot == 0;
+      const bool activation =
+          role == Role::concat || (role == Role::join ? u.slot < 2 : role != Role::none && u.slot == 0);
       if (s_.is_on_grid(v) || activation) g_.set_input(u.node, u.slot, dq);
     }
   }

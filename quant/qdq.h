@@ -21,6 +21,7 @@ QuantizedWeights quantize_weights(const Tensor& w, int axis, const std::vector<d
 struct Calibrated {
   std::vector<std::optional<Scheme>> schemes;          // of every rounded value
   std::map<uint32_t, std::vector<double>> means = {};  // per channel of products' inputs; may be empty
+  std::map<uint32_t, Tensor> rounded = {};  // integers of weights, by NodeId: instead of the nearest
 };
 
 // With means, biases take up what rounding the weights adds to the mean of each output. Error{invalid} names

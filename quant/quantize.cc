@@ -5,7 +5,9 @@
 
 #include "graph/ir/op.h"
 #include "graph/ir/precision.h"
+#include "quant/adaround.h"
 #include "quant/calibrate.h"
+#include "quant/equalize.h"
 #include "quant/prepare.h"
 #include "quant/qdq.h"
 #include "quant/select.h"
@@ -19,7 +21,7 @@ uint32_t key(ValueId v) {
 }
 
 // Rounded values that have a range of their own. Those that a move makes take over their source's.
-std::vector<Watch> watches_of(const Graph& g, const Selection& s, bool channels) {
+std::vector<Watch> watches_of(const Graph& g, const Selection& s, bool channels, bool counts) {
   std::set<uint32_t> inputs;
   for (NodeId id : g.order()) {
     if (s.role(id) == Role::product) inputs.insert(key(g.node(id).in(0)));
@@ -29,7 +31,7 @@ std::vector<Watch> watches_of(const Graph& g, const Selection& s, bool channels)
     const ValueId v{i};
     const NodeId maker = g.producer(v);
     if (s.is_rounded(v) && (maker == kNoNode || s.role(maker) != Role::move))
-      out.push_back({v, channels && inputs.contains(i)});
+      out.push_back({v, channels && inputs.contains(i), counts});
   }
   return out;
 }
@@ -41,10 +43,13 @@ Quantizer::Quantizer(const Graph& model, const Examples& calibration, const Make
     : graph_(prepare(model)), options_(options) {
   if (calibration.count <= 0) throw Error(Code::input, "the calibration set is empty");
   if (options.smooth) smooth(graph_, calibration, make_runner);
+  equalize(graph_, options.equalization, calibration, make_runner);
   const Selection all = select_int8(graph_, options.keep);
-  const std::vector<Watch> watches = watches_of(graph_, all, options.correct_bias);
+  const std::vector<Watch> watches =
+      watches_of(graph_, all, options.correct_bias, options.method != Method::minmax);
   const std::vector<Observation> seen = observe(graph_, watches, calibration, make_runner, options.progress);
-  options_.progress = nullptr;
+  if (options.adaround.on) rounded_ = adaround(graph_, all, calibration, make_runner, options);
+  options_.progress = options_.adaround.progress = nullptr;
   for (size_t i = 0; i < watches.size(); ++i) {
     const uint32_t v = key(watches[i].value);
     ranges_[v] = range_of(seen[i].histogram, options.method, options.percentile);
@@ -52,7 +57,10 @@ Quantizer::Quantizer(const Graph& model, const Examples& calibration, const Make
   }
   for (NodeId id : graph_.order()) {
     const Node& n = graph_.node(id);
-    if (all.role(id) == Role::move) ranges_[key(n.out(0))] = ranges_.at(key(n.in(0)));
+    if (all.role(id) != Role::move) continue;
+    for (ValueId v : n.outputs) {
+      if (v != kNoValue) ranges_[key(v)] = ranges_.at(key(n.in(0)));
+    }
   }
   list_products(all);
 }
@@ -111,7 +119,7 @@ Result Quantizer::build(const Choice& choice) const {
   }
   const Selection s = select_int8(graph_, keep);
   Result result;
-  Calibrated found{std::vector<std::optional<Scheme>>(graph_.value_slots()), means_};
+  Calibrated found{std::vector<std::optional<Scheme>>(graph_.value_slots()), means_, rounded_};
   auto& schemes = found.schemes;
   for (uint32_t v = 0; v < schemes.size(); ++v) {
     const auto range = ranges_.find(v);
@@ -121,8 +129,10 @@ Result Quantizer::build(const Choice& choice) const {
   }
   for (NodeId id : graph_.order()) {
     const Node& n = graph_.node(id);
-    if (s.role(id) == Role::move)
-      schemes[static_cast<size_t>(n.out(0))] = schemes[static_cast<size_t>(n.in(0))];
+    if (s.role(id) != Role::move) continue;
+    for (ValueId v : n.outputs) {
+      if (v != kNoValue) schemes[key(v)] = schemes[key(n.in(0))];
+    }
   }
   result.graph = insert_qdq(graph_, s, found);
   assign_precision(result.graph, Precision::model, floats);

@@ -110,10 +110,37 @@ class Selector {
   }
 
   bool is_move(const Node& n) const {
-    for (const char* name : {"Reshape", "Transpose", "Flatten", "Squeeze", "Unsqueeze", "Slice"}) {
+    for (const char* name : {"Reshape", "Transpose", "Flatten", "Squeeze", "Unsqueeze", "Slice", "Split",
+                             "DepthToSpace", "SpaceToDepth"}) {
       if (n.is(name)) return true;
     }
+    // 0 is on every grid.
+    if (n.is("Pad")) return n.in(2) == kNoValue || passes::is_uniform(g_, n.in(2), 0);
+    if (n.is("Resize")) {
+      return n.attrs.text("mode", "nearest") == "nearest" &&
+             n.attrs.text("coordinate_transformation_mode", "half_pixel") != "tf_crop_and_resize";
+    }
     return n.is("MaxPool") && n.outputs.size() == 1;
+  }
+  // A function of one element with bounded slopes: what rounding its input loses does not grow.
+  bool is_table(const Node& n) const {
+    for (const char* name : {"Relu", "LeakyRelu", "Elu", "Sigmoid", "Tanh", "HardSigmoid", "HardSwish",
+                             "Gelu", "Erf", "Softplus", "Softsign", "Abs", "Neg"}) {
+      if (n.is(name)) return true;
+    }
+    return n.is("Clip") && (n.in(1) == kNoValue || passes::uniform(g_, n.in(1))) &&
+           (n.in(2) == kNoValue || passes::uniform(g_, n.in(2)));
+  }
+  bool is_concat(const Node& n) const {
+    return n.is("Concat") &&
+           std::all_of(n.inputs.begin(), n.inputs.end(), [&](ValueId v) { return is_activation(g_, v); });
+  }
+  // Somebody reads one of the outputs as integers, and none leaves the model.
+  bool is_wanted(const Node& n) const {
+    const bool leaves = std::any_of(n.outputs.begin(), n.outputs.end(),
+                                    [&](ValueId v) { return v != kNoValue && g_.is_output(v); });
+    return !leaves && std::any_of(n.outputs.begin(), n.outputs.end(),
+                                  [&](ValueId v) { return v != kNoValue && wanted_[key(v)]; });
   }
   bool is_join(const Node& n) const {
     return (n.is("Add") || n.is("Mul")) && n.in(0) != n.in(1) && is_activation(g_, n.in(0)) &&
@@ -130,8 +157,11 @@ class Selector {
     if (n.out(0) == kNoValue || kept(n) || g_.fact(n.out(0)).dtype != DType::f32) return;
     const ValueId y = after_activation(g_, n.out(0));
     const bool absorbed = g_.producer(n.in(0)) != kNoNode && after_activation(g_, n.in(0)) != n.in(0);
+    if (is_move(n) && is_wanted(n)) wanted_[key(n.in(0))] = true;
     if (!wanted_[key(y)] || g_.is_output(y)) return;
-    if (absorbed || is_move(n) || n.is("GlobalAveragePool") || n.is("AveragePool")) {
+    if (is_concat(n)) {
+      for (ValueId v : n.inputs) wanted_[key(v)] = true;
+    } else if (absorbed || is_table(n) || n.is("GlobalAveragePool") || n.is("AveragePool")) {
       wanted_[key(n.in(0))] = true;
     } else if (is_join(n)) {
       wanted_[key(n.in(0))] = wanted_[key(n.in(1))] = true;
@@ -156,11 +186,22 @@ class Selector {
       return;
     }
     const ValueId y = after_activation(g_, n.out(0));
-    if (kept(n) || !wanted_[key(y)] || g_.is_output(y)) return;
     const auto grid = [&](size_t i) { return s_.is_on_grid(n.in(i)); };
+    if (is_move(n)) {
+      if (kept(n) || !is_wanted(n) || !grid(0)) return;
+      s_.roles[key(id)] = Role::move;
+      for (ValueId v : n.outputs) {
+        if (v != kNoValue) s_.on_grid[key(v)] = true;
+      }
+      return;
+    }
+    if (kept(n) || !wanted_[key(y)] || g_.is_output(y)) return;
     Role role = Role::none;
-    if (is_move(n) && grid(0)) {
-      role = Role::move;
+    if (is_concat(n) &&
+        std::all_of(n.inputs.begin(), n.inputs.end(), [&](ValueId v) { return s_.is_on_grid(v); })) {
+      role = Role::concat;
+    } else if (is_table(n) && grid(0) && !s_.is_on_grid(n.out(0))) {
+      role = Role::table;
     } else if ((n.is("GlobalAveragePool") || n.is("AveragePool")) && grid(0)) {
       role = Role::pool;
     } else if (is_join(n) && joins(n)) {
@@ -168,7 +209,7 @@ class Selector {
     }
     if (role == Role::none) return;
     s_.roles[key(id)] = role;
-    s_.on_grid[key(role == Role::move ? n.out(0) : y)] = true;
+    s_.on_grid[key(y)] = true;
   }
 
   // Both are on the grid, or one is and the other is small beside it: a gate per channel.
@@ -191,8 +232,13 @@ class Selector {
     if (role == Role::none) return;
     s_.rounded[key(n.in(0))] = true;
     if (role == Role::join) s_.rounded[key(n.in(1))] = true;
-    for (ValueId v : {n.out(0), after_activation(g_, n.out(0))}) {
-      if (s_.is_on_grid(v)) s_.rounded[key(v)] = true;
+    if (role == Role::concat) {
+      for (ValueId v : n.inputs) s_.rounded[key(v)] = true;
+    }
+    for (ValueId v : n.outputs) {
+      for (ValueId w : {v, after_activation(g_, v)}) {
+        if (s_.is_on_grid(w)) s_.rounded[key(w)] = true;
+      }
     }
   }
 
@@ -215,7 +261,8 @@ class Selector {
                              "Sqrt", "Pow", "Div"}) {
       if (n.is(norm)) return "normalization needs the small differences that 8 bits leave out";
     }
-    if (is_move(n) || is_join(n) || n.is("AveragePool") || n.is("GlobalAveragePool"))
+    if (is_move(n) || is_join(n) || is_table(n) || is_concat(n) || n.is("AveragePool") ||
+        n.is("GlobalAveragePool"))
       return "what it reads, or who reads it, is f32";
     return "no form on integers";
   }

@@ -14,6 +14,8 @@ enum class Role : uint8_t {
   product,  // Conv, MatMul, Gemm with constant weights
   join,     // Add, Mul of two activations
   pool,     // averages: a range of its own
+  table,    // a function of one element: a range of its own
+  concat,   // of activations that are rounded all: a range of its own
   move,     // its result has its input's elements, and so its range
 };
 

@@ -124,7 +124,7 @@ int smooth(Graph& g, const Examples& examples, const MakeRunner& make_runner) {
   const std::vector<Smoothable> found = find(g);
   if (found.empty()) return 0;
   std::vector<Watch> watches;
-  for (const Smoothable& s : found) watches.push_back({s.x, true});
+  for (const Smoothable& s : found) watches.push_back({s.x, true, false});
   Examples few = examples;
   few.count = std::min(few.count, kExamples);
   const std::vector<Observation> seen = observe(g, watches, few, make_runner, nullptr);

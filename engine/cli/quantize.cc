@@ -15,10 +15,12 @@ namespace {
 
 struct Flags {
   std::string model, calibration, precision = "int8", method, output, metric;
+  std::string equalize, dynamic;
   double percentile = 0, most_noise = -1;
-  int64_t examples = 0;
+  int64_t examples = 0, block = -1;
+  int bits = 8;
   std::vector<std::string> keep;
-  bool json = false, no_bias_correction = false, no_smooth = false;
+  bool json = false, no_bias_correction = false, no_smooth = false, adaround = false, weights_only = false;
   DataFlags data;
   SessionFlags session;
 };
@@ -62,6 +64,13 @@ quant::Options options_of(const Flags& f) {
   } catch (const Error& e) {
     throw CLI::ValidationError("--method", e.message());
   }
+  try {
+    if (!f.equalize.empty()) o.equalization = quant::equalization_from_name(f.equalize);
+  } catch (const Error& e) {
+    throw CLI::ValidationError("--equalize", e.message());
+  }
+  o.adaround.on = f.adaround;
+  o.adaround.seed = f.data.seed;
   if (f.percentile > 0) o.percentile = f.percentile;
   if (f.most_noise >= 0) o.most_noise = std::pow(10, -f.most_noise / 10);
   if (f.most_noise == 0) o.most_noise = 0;
@@ -91,7 +100,18 @@ Parts parts_of(const Flags& f, const Dataset& data) {
 
 quant::Result lowered(const Flags& f, quant::Options options, const Graph& g, quant::Examples examples,
                       const SessionOptions& session, std::function<void(int64_t, int64_t)> progress) {
+  if (f.weights_only) {
+    // Sixteen levels are too few for a column.
+    const int64_t block = f.block >= 0 ? f.block : f.bits == 4 ? 32 : 0;
+    return quant::weights_only(g, {f.bits, block, f.keep});
+  }
+  if (!f.dynamic.empty()) return quant::dynamic_int8(g, f.dynamic == "token", f.keep);
   options.progress = std::move(progress);
+  std::optional<Progress> rounding;
+  options.adaround.progress = [&](int64_t done, int64_t total) {
+    if (!rounding) rounding.emplace("round", total);
+    rounding->step(done);
+  };
   if (f.precision == "int8") return quant::quantize_int8(g, examples, session_runner(session), options);
   quant::HalfOptions half;
   half.keep = options.keep;
@@ -134,6 +154,17 @@ void quantize(const Flags& f) {
   const Model model = Model::load(f.model);
   const SessionOptions session_options = f.session.options();
   const Session before(model, session_options);
+  const bool calibrates = !f.weights_only && f.dynamic.empty();
+  if (f.calibration.empty()) {
+    if (calibrates) throw CLI::RequiredError("--calibration");
+    if (metric)
+      throw CLI::ValidationError("--metric", "needs --calibration, whose examples it is measured on");
+    const quant::Result r = lowered(f, given, model.graph(), {}, session_options, nullptr);
+    save_onnx(r.graph, f.output, model.info());
+    const Json json{
+        {"model", f.model}, {"output", f.output}, {"precision", f.precision}, {"nodes", to_json(r)}};
+    return print(f.json ? json.dump(2, ' ', false, Json::error_handler_t::replace) + "\n" : to_text(r));
+  }
   const Dataset data = f.data.open(f.calibration, before);
   const Parts parts = parts_of(f, data);
 
@@ -169,8 +200,8 @@ void add_quantize(CLI::App& app) {
   CLI::App* c = app.add_subcommand("quantize", "Write a model in a lower precision, calibrated on examples");
   c->add_option("model", f->model, "ONNX file")->required();
   c->add_option("--calibration", f->calibration,
-                "Folder or .npz file of examples: images, arrays, test_data_set folders")
-      ->required();
+                "Folder or .npz file of examples: images, arrays, test_data_set folders; not needed with "
+                "--weights-only and --dynamic");
   c->add_option("-o,--output", f->output, "ONNX file to write")->required();
   c->add_option("--precision", f->precision, "int8, f16 or bf16")
       ->check(CLI::IsMember({"int8", "f16", "bf16"}))
@@ -192,6 +223,29 @@ void add_quantize(CLI::App& app) {
        "Keep 4 of 5 examples apart and report f32 and the result on them: top1, top5, mae, spearman, "
        "sequence, agreement, cosine, sqnr")
       ->type_name("NAME");
+  c->add_option("--equalize", f->equalize,
+                "Scale channels between convolutions: none, weights (by the largest ones), activations")
+      ->type_name("NAME");
+  c->add_flag("--adaround", f->adaround,
+              "Round the weights of each layer together, for the least error of its outputs (slower)");
+  auto* weights_only = c->add_flag("--weights-only", f->weights_only,
+                                   "Only the weights of matrix products, as integers; all computes in f32");
+  c->add_option("--bits", f->bits, "Of --weights-only: 8 or 4")
+      ->check(CLI::IsMember({8, 4}))
+      ->needs(weights_only)
+      ->capture_default_str();
+  c->add_option("--block", f->block,
+                "Of --weights-only: rows that share a scale; 0: all; default 0, or 32 at 4 bits")
+      ->check(CLI::Range(int64_t{0}, int64_t{1} << 30))
+      ->needs(weights_only);
+  c->add_option(
+       "--dynamic", f->dynamic,
+       "Matrix products on integers, activations quantized as they come: tensor (one scale each; the "
+       "default) or token (one for each row)")
+      ->expected(0, 1)
+      ->default_str("tensor")
+      ->check(CLI::IsMember({"tensor", "token"}))
+      ->excludes(weights_only);
   c->add_flag("--no-bias-correction", f->no_bias_correction, "Do not correct means");
   c->add_flag("--no-smooth", f->no_smooth, "Do not move the spread of columns into weights");
   c->add_flag("--json", f->json, "One JSON object");

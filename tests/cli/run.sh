@@ -184,6 +184,59 @@ expect 5 'INPUT' quantize "$model" --calibration "$work/packed.npz" -o "$work/x.
 expect 5 'no examples' quantize "$model" --calibration "$work/none" -o "$work/x.onnx"
 expect 5 'IO' quantize "$model" --calibration "$work/missing" -o "$work/x.onnx"
 expect 5 'IO' quantize "$model" --calibration "$work/rows" -o "$work/missing/x.onnx"
+# Options of the quantizer, and files that need no calibration.
+for options in '--equalize weights' '--equalize activations' '--adaround --seed 3' '--keep Gemm' '--sqnr 0'; do
+  # shellcheck disable=SC2086
+  expect 0 '' quantize "$model" --calibration "$work/rows" --examples 8 $options -o "$work/int8.onnx"
+done
+expect 2 'equalization' quantize "$model" --calibration "$work/rows" --equalize best -o "$work/x.onnx"
+for options in '--weights-only' '--weights-only --bits 4' '--weights-only --bits 8 --block 16' '--dynamic' '--dynamic token'; do
+  # shellcheck disable=SC2086
+  expect 0 '' quantize "$model" $options -o "$work/plain.onnx"
+  expect 0 '' run "$work/plain.onnx" --input "images=$work/good.npy"
+done
+expect 0 '' quantize "$model" --weights-only --calibration "$work/rows" --metric top1 -o "$work/plain.onnx" --json && json report nodes
+expect 2 'bits' quantize "$model" --weights-only --bits 3 -o "$work/x.onnx"
+expect 2 'weights-only' quantize "$model" --calibration "$work/rows" --bits 4 -o "$work/x.onnx"
+expect 2 'calibration' quantize "$model" --dynamic --metric top1 -o "$work/x.onnx"
+expect 2 'dynamic' quantize "$model" --weights-only --dynamic -o "$work/x.onnx"
+# Numbers that nothing can be computed with: the message names the node, or the scale.
+python3 - "$work" "$root/tests/corpus" <<'PY'
+import os, sys
+work = sys.argv[1]
+sys.path.insert(0, sys.argv[2])
+from onnx_file import FLOAT, INT8, UINT8, Tensor, graph, model, node
+def write(name, nodes, constants, x=(FLOAT, [1, 1, 4, 4])):
+    with open(f"{work}/{name}.onnx", "wb") as f:
+        f.write(model(graph(nodes, [("x", *x)], ["y"], constants)))
+for name, value in ("nan", float("nan")), ("inf", float("inf")):
+    write(name, [node("Conv", ["x", "w"], ["y"])], {"w": Tensor(FLOAT, [1, 1, 2, 2], [1.0, value, 1.0, 1.0])})
+conv = [node("QuantizeLinear", ["x", "s", "z"], ["q"]), node("DequantizeLinear", ["q", "s", "v"], ["y"])]
+zero, one = Tensor(UINT8, [], 0), Tensor(FLOAT, [], 1.0)
+for name, scale in ("zero", 0.0), ("negative", -1.0), ("undefined", float("nan")):
+    write(f"scale_{name}", conv, {"s": Tensor(FLOAT, [], scale), "z": zero, "v": zero})
+write("zeros_type", conv, {"s": one, "z": zero, "v": Tensor(INT8, [], 0)})
+write("zeros_count", conv, {"s": one, "z": zero, "v": Tensor(UINT8, [3], 0)})
+os.makedirs(f"{work}/squares")
+import struct
+h = b"{'descr': '<f4', 'fortran_order': False, 'shape': (2, 1, 4, 4)}".ljust(117) + b"\n"
+with open(f"{work}/squares/x.npy", "wb") as f:
+    f.write(b"\x93NUMPY\x01\x00" + struct.pack("<H", len(h)) + h + struct.pack("<32f", *range(32)))
+with open(f"{work}/one.npy", "wb") as f:
+    h = h.replace(b"(2, 1", b"(1, 1")
+    f.write(b"\x93NUMPY\x01\x00" + struct.pack("<H", len(h)) + h + struct.pack("<16f", *range(16)))
+PY
+expect 3 'the_Conv.*NaN|NaN.*the_Conv' quantize "$work/nan.onnx" --calibration "$work/squares" -o "$work/x.onnx"
+expect 3 'the_Conv.*infinity|infinity.*the_Conv' quantize "$work/inf.onnx" --calibration "$work/squares" -o "$work/x.onnx"
+for precision in f16 bf16; do
+  expect 3 'NaN' quantize "$work/nan.onnx" --calibration "$work/squares" --precision $precision -o "$work/x.onnx"
+done
+for scale in zero negative undefined; do
+  expect 3 'scale.*above 0' run "$work/scale_$scale.onnx" --input "x=$work/one.npy"
+  expect 3 'scale.*above 0' quantize "$work/scale_$scale.onnx" --calibration "$work/squares" -o "$work/x.onnx"
+done
+expect 3 'dtypes u8 and i8' run "$work/zeros_type.onnx" --input "x=$work/one.npy"
+expect 3 'zero point' run "$work/zeros_count.onnx" --input "x=$work/one.npy"
 # Frontiers: made up by a script, looked at and chosen from by the command.
 frontier=$work/m.frontier.json
 python3 "$root/tests/cli/synthetic_frontier.py" "$frontier"

@@ -1,8 +1,11 @@
 // The quantizer on small graphs, run by the reference interpreter.
 #include <cmath>
 #include <limits>
+#include <tuple>
 
+#include "quant/adaround.h"
 #include "quant/calibrate.h"
+#include "quant/equalize.h"
 #include "quant/prepare.h"
 #include "quant/qdq.h"
 #include "quant/select.h"
@@ -289,6 +292,172 @@ TEST_CASE("prepare leaves operators that a file can hold") {
   auto ops = count_ops(g);
   CHECK(ops["MatMul"] == 1);
   CHECK(ops["Swish"] == 0);
+}
+
+TEST_CASE("int8: functions, Concat and moves between products run on integers") {
+  Build b;
+  const ValueId x = b.input({1, 3, 8, 8});
+  const ValueId a = b.node("HardSwish", {b.node("Conv", {x, b.weights({4, 3, 1, 1}), b.weights({4})})});
+  const ValueId c = b.node("Conv", {a, b.weights({4, 4, 1, 1}), b.weights({4})});
+  const auto parts = b.nodes("Split", {c, b.ints({2, 2})}, 2, {{"axis", int64_t{1}}});
+  const ValueId gate =
+      b.node("Sigmoid", {b.node("Conv", {b.node("GlobalAveragePool", {a}), b.weights({4, 4, 1, 1})})});
+  const ValueId joined =
+      b.node("Concat", {b.node("Mul", {a, gate}), parts[0], parts[1]}, {{"axis", int64_t{1}}});
+  const ValueId up = b.node("Resize", {joined, kNoValue, b.numbers({4}, {1, 1, 2, 2})},
+                            {{"coordinate_transformation_mode", std::string("asymmetric")}});
+  const ValueId padded = b.node("Pad", {up, b.ints({0, 0, 1, 0, 0, 0, 0, 1})});
+  const ValueId d = b.node("Conv", {padded, b.weights({4, 8, 2, 2}), b.weights({4})});
+  b.output(b.node("Gemm", {b.node("Flatten", {b.node("GlobalAveragePool", {d})}), b.weights({4, 5})}));
+  const Result r = quantize_int8(b.g, random_examples(b.g, 8), interpreter());
+  for (const Decision& e : r.decisions) {
+    CAPTURE(e.op);
+    CHECK(e.precision == Precision::int8);
+  }
+  CHECK(sqnr(b.g, r.graph) > 25);
+  Graph fused = r.graph;
+  run_passes(fused, portable_passes());
+  run_passes(fused, target_passes());
+  auto ops = count_ops(fused);
+  CHECK(ops["Lookup"] == 2);
+  CHECK(ops["QLinearConcat"] == 1);
+  CHECK(ops["QLinearMul"] == 1);
+  CHECK(ops["QuantizeLinear"] == 1);
+  CHECK(ops["DequantizeLinear"] <= 1);
+  CHECK(sqnr(b.g, fused) > 25);
+}
+
+TEST_CASE("equalization changes ranges and nothing else") {
+  for (const auto which : {Equalization::weights, Equalization::activations}) {
+    for (const char* between : {"", "Relu", "Clip"}) {
+      for (const int64_t group : {1, 8}) {
+        CAPTURE(name(which));
+        CAPTURE(std::string(between));
+        Build b;
+        const ValueId x = b.input({1, 3, 6, 6});
+        std::vector<float> w(24);
+        for (size_t i = 0; i < w.size(); ++i)  // channels a hundredfold apart
+          w[i] = b.random.real() * (i / 3 % 2 ? 0.02f : 1.5f);
+        ValueId h = b.node("Conv", {x, b.numbers({8, 3, 1, 1}, w), b.weights({8}, 0.02f)});
+        if (*between == 'R') h = b.node("Relu", {h});
+        if (*between == 'C') h = b.node("Clip", {h, b.number(0), b.number(2)});
+        h = b.node("Conv", {h, b.weights({8, 8 / group, 3, 3})}, {{"group", group}});
+        b.output(b.node("Gemm", {b.node("Flatten", {h}), b.weights({128, 3})}));
+        Graph g = prepare(b.g);
+        CHECK(equalize(g, which, random_examples(b.g, 8), interpreter()) == (*between == 'C' ? 0 : 1));
+        CHECK(sqnr(b.g, g) > 100);
+        Options plain, with;
+        with.equalization = which;
+        const double before =
+                         sqnr(b.g, quantize_int8(b.g, random_examples(b.g, 8), interpreter(), plain).graph),
+                     after =
+                         sqnr(b.g, quantize_int8(b.g, random_examples(b.g, 8), interpreter(), with).graph);
+        CHECK(after > before - 2);
+      }
+    }
+  }
+  // A Clip whose bound is out of reach for one channel: inputs are at most 1, its weights add up to 0.5.
+  Build c;
+  const auto clip = [&](ValueId v, float most) { return c.node("Clip", {v, c.number(0), c.number(most)}); };
+  ValueId v = clip(c.node("Conv", {c.input({1, 2, 4, 4}), c.weights({2, 2, 1, 1})}), 1);
+  v = clip(c.node("Conv", {v, c.numbers({2, 2, 1, 1}, {0.25f, 0.25f, 30, 30})}), 6);
+  v = c.node("Conv", {v, c.weights({2, 1, 3, 3})}, {{"group", int64_t{2}}});
+  c.output(c.node("Gemm", {c.node("Flatten", {v}), c.weights({8, 3})}));
+  for (const auto which : {Equalization::weights, Equalization::activations}) {
+    Graph g = prepare(c.g);
+    CHECK(equalize(g, which, random_examples(c.g, 8), interpreter()) == 1);
+    CHECK(sqnr(c.g, g) > 100);
+  }
+  const Build b = residual_net();  // what lies between is read twice
+  Graph g = prepare(b.g);
+  CHECK(equalize(g, Equalization::weights, random_examples(b.g, 4), interpreter()) == 0);
+  CHECK_THROWS_WITH_AS(equalization_from_name("best"), doctest::Contains("activations"), Error);
+}
+
+TEST_CASE("AdaRound: correlated inputs, whose errors cancel") {
+  RoundingProblem p{
+      2, 4, {3.3f, 1.45f, -2.2f, 0.48f, 126.9f, 127.0f, -127.0f, 0.5f}, std::vector<float>(16, 1.0f)};
+  const auto plain = [&](const std::vector<float>& e) { return times_moments(p, e); };
+  const std::vector<int8_t> q = round_together(p, 500, plain);
+  // All inputs are the same number: what counts is the sum of the errors, 1.03 to the nearest.
+  double sum = 0;
+  for (size_t i = 0; i < 4; ++i) {
+    CHECK(std::fabs(q[i] - p.real[i]) < 1);
+    sum += q[i] - p.real[i];
+  }
+  CHECK(std::fabs(sum) < 0.5);
+  CHECK(q[5] == 127);
+  CHECK(q[6] == -127);
+  CHECK(round_together(p, 500, plain) == q);
+}
+
+TEST_CASE("AdaRound on a network: less noise, the same for the same seed") {
+  Build b;
+  const ValueId x = b.input({4, 1, 8, 8});
+  const ValueId a = b.node("Relu", {b.node("Conv", {x, b.weights({8, 1, 3, 3}), b.weights({8})})});
+  const ValueId c =
+      b.node("Relu", {b.node("Conv", {a, b.weights({8, 4, 3, 3}), b.weights({8})}, {{"group", int64_t{2}}})});
+  b.output(b.node("Gemm", {b.node("Flatten", {c}), b.weights({3, 128})}, {{"transB", int64_t{1}}}));
+  Options o;
+  o.most_noise = 0;
+  const double nearest = sqnr(b.g, quantize_int8(b.g, random_examples(b.g, 12), interpreter(), o).graph);
+  o.adaround.on = true;
+  o.adaround.iterations = 200;
+  int64_t steps = 0, total = -1;
+  o.adaround.progress = [&](int64_t done, int64_t all) { steps = done, total = all; };
+  const Result r = quantize_int8(b.g, random_examples(b.g, 12), interpreter(), o);
+  CHECK(steps == total);
+  CHECK(sqnr(b.g, r.graph) > nearest - 1);
+  const auto weights_of = [](const Graph& g) {
+    std::vector<int8_t> all;
+    for (NodeId id : g.order()) {
+      const Tensor* t = g.node(id).is("DequantizeLinear") ? g.constant(g.node(id).in(0)) : nullptr;
+      if (t && t->dtype() == DType::i8)
+        all.insert(all.end(), t->span<int8_t>().begin(), t->span<int8_t>().end());
+    }
+    return all;
+  };
+  CHECK(weights_of(r.graph) ==
+        weights_of(quantize_int8(b.g, random_examples(b.g, 12), interpreter(), o).graph));
+  o.adaround.most_bytes = 1;  // no room for any layer: the nearest
+  CHECK(sqnr(b.g, quantize_int8(b.g, random_examples(b.g, 12), interpreter(), o).graph) ==
+        doctest::Approx(nearest));
+}
+
+TEST_CASE("weights only, and dynamic: products keep their values, others stay") {
+  Build b;
+  const ValueId x = b.input({2, 5, 40});
+  const ValueId h =
+      b.node("Relu", {b.node("Add", {b.node("MatMul", {x, b.weights({40, 24})}), b.weights({24})})});
+  const ValueId flat = b.node("Reshape", {h, b.ints({10, 24})});
+  const ValueId y = b.node("Gemm", {flat, b.weights({6, 24}), b.weights({6})}, {{"transB", int64_t{1}}});
+  b.output(b.node("MatMul", {y, b.node("Transpose", {y}, {{"perm", Dims{1, 0}}})}));
+  for (const auto& [bits, block, least] :
+       {std::tuple{8, 0, 35.0}, {8, 16, 38.0}, {4, 32, 13.0}, {4, 0, 11.0}, {4, 8, 15.0}}) {
+    CAPTURE(bits);
+    CAPTURE(block);
+    const Result r = weights_only(b.g, {bits, block, {}});
+    auto ops = count_ops(r.graph);
+    CHECK(ops["DequantizeLinear"] == 2);
+    CHECK(ops["QuantizeLinear"] == 0);
+    CHECK(sqnr(b.g, r.graph) > least);
+    CHECK(r.decisions.size() == 3);
+    CHECK(r.decisions[2].reason == "both factors are activations");
+    Graph fused = r.graph;
+    run_passes(fused, target_passes());
+    CHECK(sqnr(b.g, fused) > least);
+  }
+  for (const bool token : {false, true}) {
+    const Result r = dynamic_int8(b.g, token);
+    auto ops = count_ops(r.graph);
+    CHECK(ops["MatMulInteger"] == 2);
+    CHECK(ops["DynamicQuantizeLinear"] == (token ? 0 : 2));
+    CHECK(sqnr(b.g, r.graph) > 30);
+  }
+  CHECK(count_ops(weights_only(b.g, {8, 0, {"Gemm"}}).graph)["DequantizeLinear"] == 1);
+  CHECK_THROWS_WITH_AS(weights_only(b.g, {3, 0, {}}), doctest::Contains("8 or 4"), Error);
+  CHECK_THROWS_WITH_AS(weights_only(b.g, {8, 1, {}}), doctest::Contains("block"), Error);
+  CHECK_THROWS_WITH_AS(dynamic_int8(b.g, false, {"nobody"}), doctest::Contains("nobody"), Error);
 }
 
 }  // namespace skyline::test

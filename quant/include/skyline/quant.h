@@ -36,6 +36,24 @@ enum class Method : uint8_t { minmax, percentile, mse, entropy };
 std::string_view name(Method m) noexcept;
 Method method_from_name(std::string_view s);  // Error{invalid} listing the known names
 
+// What channels between two convolutions are scaled by (Nagel et al. 2019), before anything is rounded.
+//   weights      by the largest weights on either side, as published; weights have a scale per channel here,
+//                so that only what the second convolution reads is balanced
+//   activations  by what the channels reach, against the weights that read them
+enum class Equalization : uint8_t { none, weights, activations };
+std::string_view name(Equalization e) noexcept;
+Equalization equalization_from_name(std::string_view s);  // Error{invalid} listing the known names
+
+// Weights rounded together, layer by layer (Nagel et al. 2020).
+struct AdaRoundOptions {
+  bool on = false;
+  int iterations = 1000;         // at most, for each layer; fewer where they would take long
+  int64_t examples = 64;         // at most, of the calibration
+  int64_t most_bytes = 1 << 28;  // of what is kept of layers' inputs at a time
+  uint64_t seed = 1;             // of the places where they are sampled
+  std::function<void(int64_t done, int64_t total)> progress;  // may throw to stop
+};
+
 struct Options {
   // Clipping least-squares fashion loses what the network lives on: PP-OCR's recogniser reads 0.992 of the
   // lines with minmax, 0.933 with mse, on the same calibration.
@@ -44,6 +62,8 @@ struct Options {
   std::vector<std::string> keep;  // nodes that stay f32, by name or by operator; Error{invalid} if unknown
   bool correct_bias = true;       // take off the mean error that rounding the weights makes
   bool smooth = true;             // move the spread of a MatMul's columns into its weights
+  Equalization equalization = Equalization::none;
+  AdaRoundOptions adaround;
   // quantize_int8 only: noise over signal (powers) of the outputs that is accepted. Where there is more, the
   // products that add most by themselves stay f32, half of them at most. 0: none does.
   double most_noise = 0.02;
@@ -79,7 +99,7 @@ class Quantizer {
             const Options& options = {});
 
   // The same from what an earlier one found out, without examples: the model must be the same one. Columns
-  // are not scaled and biases not corrected: both need more than ranges.
+  // are not scaled, biases not corrected and weights rounded to the nearest: all that needs more than ranges.
   Quantizer(const Graph& model, const std::map<std::string, std::pair<double, double>>& ranges);
   // Of every activation that may be rounded, by name.
   std::map<std::string, std::pair<double, double>> ranges() const;
@@ -109,11 +129,27 @@ class Quantizer {
   std::vector<Product> products_;
   std::map<uint32_t, std::pair<double, double>> ranges_;  // by ValueId
   std::map<uint32_t, std::vector<double>> means_;         // per channel of products' inputs, by ValueId
+  std::map<uint32_t, Tensor> rounded_;                    // integers of weights, by NodeId; those of AdaRound
 };
 
 // Quantizer(...).build(everything()), but for what most_noise keeps in f32.
 Result quantize_int8(const Graph& model, const Examples& calibration, const MakeRunner& make_runner,
                      const Options& options = {});
+
+struct WeightsOnlyOptions {
+  int bits = 8;                   // or 4
+  int64_t block = 0;              // rows that share a scale; 0: a scale per column
+  std::vector<std::string> keep;  // nodes that stay f32, by name or by operator; Error{invalid} if unknown
+};
+
+// The model with the constant matrices of MatMul and Gemm as integers behind DequantizeLinear (per column, or
+// blocked as of opset 21); everything computes in f32. Needs no examples.
+Result weights_only(const Graph& model, const WeightsOnlyOptions& options = {});
+
+// The same products on integers, with activations quantized as they come: MatMulInteger behind
+// DynamicQuantizeLinear (one scale for a tensor), or with a scale for each row of the activation, which is
+// spelled out in standard operators. Needs no examples.
+Result dynamic_int8(const Graph& model, bool per_token, const std::vector<std::string>& keep = {});
 
 struct HalfOptions {
   std::vector<std::string> keep;  // nodes that stay f32, by name or by operator; Error{invalid} if unknown
