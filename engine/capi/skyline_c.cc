@@ -114,6 +114,14 @@ skyline_code skyline_session_parse(const void* bytes, size_t size, const skyline
   });
 }
 
+skyline_code skyline_session_open_plan(const char* path, skyline_session** session, skyline_error* error) {
+  return guarded(error, [&] {
+    require(path && session, "path and session must not be null");
+    *session = nullptr;
+    *session = new skyline_session{Session(PlanFile::open(path))};
+  });
+}
+
 void skyline_session_free(skyline_session* session) {
   delete session;
 }

@@ -3,22 +3,20 @@
 #include <sys/resource.h>
 
 #include <cmath>
-#include <filesystem>
 
 #include "engine/cli/cli.h"
 #include "engine/cli/inputs.h"
 #include "engine/cli/plan.h"
 #include "engine/serve/load.h"
-#include "skyline/optimize.h"
 
 namespace skyline::cli {
 namespace {
 
-namespace fs = std::filesystem;
 using Clock = std::chrono::steady_clock;
 
 struct Flags {
-  std::string model, scenario = "single-stream", p99, max_delay = "0ns", plan;
+  SourceFlags source;
+  std::string scenario = "single-stream", p99, max_delay = "0ns";
   int64_t batch = 0;
   int streams = 0;  // 0: the plan's, or 1
   double duration = 3, warmup = 0.3, qps = 0;
@@ -41,15 +39,6 @@ double peak_rss_mb() {
   return static_cast<double>(u.ru_maxrss) / 1024;
 }
 
-std::vector<Value> bench_inputs(const Flags& flags, const Session& session) {
-  const fs::path set = fs::path(flags.model).parent_path() / "test_data_set_0";
-  const int64_t batch = std::max<int64_t>(flags.batch, 1);
-  const bool recorded = fs::exists(set / "input_0.pb") && flags.dims.empty();
-  std::vector<Value> inputs = recorded ? read_data_set(set.string(), "input", session.inputs())
-                                       : make_inputs(session.inputs(), batch, flags.seed, flags.dims);
-  return flags.batch > 0 ? with_batch(std::move(inputs), session.inputs(), flags.batch) : inputs;
-}
-
 // A time as constraints write it: "5ms".
 double seconds_of(const std::string& flag, const std::string& text) {
   if (text == "0" || text == "0ns") return 0;
@@ -64,17 +53,6 @@ int64_t rows_of(const std::vector<Value>& inputs) {
   return !inputs.empty() && inputs[0].is_tensor() && inputs[0].tensor().rank() > 1
              ? std::max<int64_t>(inputs[0].tensor().dim(0), 1)
              : 1;
-}
-
-Session session_of(const Flags& flags, const std::optional<Frontier>& plan) {
-  SessionOptions o = flags.session.options();
-  if (plan) {
-    if (flags.session.threads.empty()) o.threads = 0;  // the plan's
-    return plan_session(Model::load(flags.model), *plan, plan->points[0], o);
-  }
-  // All streams together get the threads of one; --threads says how many each has.
-  if (flags.session.threads.empty()) o.threads = threads_per_stream(o.threads, flags.streams);
-  return Session(Model::load(flags.model), o);
 }
 
 // What was measured: a load, and for the server what was asked for.
@@ -149,8 +127,8 @@ Json interval_ms(const Estimate& e) {
 
 Json to_json(const Flags& flags, const SessionOptions& o, const Measured& m, double load_ms) {
   const serve::Load& load = m.load;
-  Json out{{"model", flags.model}, {"scenario", flags.scenario}};
-  if (!flags.plan.empty()) out["plan"] = flags.plan;
+  Json out{{"model", flags.source.model}, {"scenario", flags.scenario}};
+  if (!flags.source.plan.empty()) out["plan"] = flags.source.plan;
   const bool any = !load.latencies.empty();
   if (any) {
     const Statistics s = statistics(load.latencies);
@@ -208,7 +186,9 @@ std::string interval(Quantity q, const Estimate& e) {
 
 std::string to_text(const Flags& flags, const SessionOptions& o, const Measured& m, double load_ms) {
   const serve::Load& load = m.load;
-  std::string text = fmt::format("{}  ({})\n", printable(flags.model), flags.scenario);
+  std::string text = fmt::format(
+      "{}  ({})\n", printable(flags.source.model.empty() ? flags.source.plan : flags.source.model),
+      flags.scenario);
   if (flags.server() && flags.qps <= 0) {
     text += m.search.rate > 0
                 ? fmt::format("  result      {:.1f} requests per second with p99 within {}\n", m.search.rate,
@@ -258,27 +238,22 @@ void check(const Flags& flags) {
 }
 
 void bench(Flags flags) {
-  for (const std::string& text : flags.dim_texts) {
-    const size_t eq = text.find('=');
-    const int64_t n = eq == std::string::npos ? 0 : std::atoll(text.c_str() + eq + 1);
-    if (n <= 0) throw CLI::ValidationError("--dim", "must be NAME=N with N >= 1, not '" + text + "'");
-    flags.dims[text.substr(0, eq)] = n;
-  }
+  flags.dims = read_dims(flags.dim_texts);
   check(flags);
-  std::optional<Frontier> plan;
-  if (!flags.plan.empty()) {
-    plan = read_plan(flags.plan, flags.model);
-    const Point& p = plan->points[0];
+  const int asked = std::max(flags.streams, 1);
+  const auto begin = Clock::now();
+  const Opened opened = open_source(flags.source, flags.session, asked);
+  const double model_ms = milliseconds(Clock::now() - begin);
+  const Session& session = opened.session;
+  if (opened.choice) {
+    const Point& p = opened.choice->points[0];
     if (flags.streams == 0) flags.streams = p.streams;
     if (flags.batch == 0 && p.batch > 1) flags.batch = p.batch;
   }
   flags.streams = std::max(flags.streams, 1);
-  const auto begin = Clock::now();
-  const Session session = session_of(flags, plan);
-  const double model_ms = milliseconds(Clock::now() - begin);
-  Flags of_inputs = flags;
-  if (flags.server()) of_inputs.batch = 1;  // the batcher joins requests of one example
-  const std::vector<Value> inputs = bench_inputs(of_inputs, session);
+  // The batcher joins requests of one example.
+  const std::vector<Value> inputs =
+      inputs_for(opened, flags.source, flags.server() ? 1 : flags.batch, flags.seed, flags.dims);
   const auto prepare = Clock::now();
   { const Context context(session, inputs); }  // loading is done when the plan for these shapes stands
   const double load_ms = model_ms + milliseconds(Clock::now() - prepare);
@@ -296,10 +271,11 @@ void bench(Flags flags) {
 
 void add_bench(CLI::App& app) {
   auto flags = std::make_shared<Flags>();
-  CLI::App* c = app.add_subcommand("bench", "Measure latency and throughput");
-  c->add_option("model", flags->model,
-                "ONNX file; inputs come from test_data_set_0 beside it, else they are made up")
-      ->required();
+  CLI::App* c =
+      app.add_subcommand("bench",
+                         "Measure latency and throughput; inputs come from test_data_set_0 beside the "
+                         "model, else they are made up");
+  flags->source.add(*c);
   c->add_option("--batch", flags->batch,
                 "Examples per run, where the model's first dimension is open; for the server, the most that "
                 "are joined")
@@ -319,9 +295,6 @@ void add_bench(CLI::App& app) {
   c->add_option("--streams", flags->streams,
                 "Runs at a time, which share the threads unless --threads says how many each has [1]")
       ->check(CLI::Range(1, 256));
-  c->add_option("--plan", flags->plan,
-                "Run as this .plan.json says: precision of every node, layouts, batch, streams and threads")
-      ->type_name("FILE");
   c->add_option("--qps", flags->qps, "server: requests per second")->check(CLI::Range(1e-3, 1e7));
   c->add_option("--p99", flags->p99,
                 "server: find the largest rate that keeps the 99th percentile within this, such as 5ms")

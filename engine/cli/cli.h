@@ -27,6 +27,7 @@ void add_kernels(CLI::App& app);
 void add_doctor(CLI::App& app);
 void add_demo(CLI::App& app);
 void add_quantize(CLI::App& app);
+void add_compile(CLI::App& app);
 void add_optimize(CLI::App& app);
 void add_sensitivity(CLI::App& app);
 void add_frontier(CLI::App& app);  // and explain, diff

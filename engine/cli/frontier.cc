@@ -6,12 +6,13 @@
 
 #include "engine/cli/cli.h"
 #include "engine/cli/frontier_text.h"
+#include "engine/cli/plan.h"
 
 namespace skyline::cli {
 namespace {
 
 struct Flags {
-  std::string file, second, third, report, output, point, minimize, maximize;
+  std::string file, second, third, report, output, point, minimize, maximize, model;
   std::vector<std::string> constraints, files;
   bool json = false, csv = false;
 
@@ -115,12 +116,25 @@ Json selection_json(const Frontier& f, const Selection& s, const Objective& o) {
           {"machine", f.info.machine}};
 }
 
+// The plan: the choice alone needs no model.
+void write_output(const Frontier& f, size_t point, const Flags& flags) {
+  if (is_json_name(flags.output)) return save_plan(f, point, flags.output);
+  if (flags.model.empty())
+    throw CLI::ValidationError("--output", "a plan file needs --model MODEL.onnx; a .plan.json does not");
+  const std::string sha1 = file_sha1(flags.model);
+  if (f.info.model_sha1 != sha1)
+    throw Error(Code::input,
+                "'" + flags.file + "' is the frontier of another model than '" + flags.model + "'");
+  write_plan(Model::load(flags.model), flags.model, f, point, SessionOptions::from_environment(),
+             flags.output);
+}
+
 void select(const Flags& flags) {
   const Objective objective = objective_of(flags);
   const std::vector<Constraint> constraints = constraints_of(flags);
   const Frontier f = load(flags.file);
   const Selection s = f.select(constraints, objective);
-  if (s.feasible && !flags.output.empty()) save_plan(f, s.point, flags.output);
+  if (s.feasible && !flags.output.empty()) write_output(f, s.point, flags);
   if (flags.json) {
     print_json(selection_json(f, s, objective));
   } else {
@@ -224,7 +238,7 @@ CLI::App* add_command(CLI::App& app, const char* name, const char* what, const S
 CLI::App* add_file_command(CLI::App& app, const char* name, const char* what, const Shared& flags,
                            void (*run)(const Flags&)) {
   CLI::App* c = add_command(app, name, what, flags, run);
-  c->add_option("file", flags->file, "A .frontier.json or .plan.json")->required();
+  c->add_option("file", flags->file, "A .frontier.json, a .plan.json or a plan file")->required();
   return c;
 }
 
@@ -251,7 +265,9 @@ void add_frontier(CLI::App& app) {
   CLI::App* s = add_file_command(
       *c, "select", "The best point under constraints; status 4 if none meets them", flags, select);
   add_goal(*s, flags);
-  s->add_option("-o,--output", flags->output, "Write the point as a plan file (.plan.json)");
+  s->add_option("-o,--output,--plan-output", flags->output,
+                "Write the point as a plan file (with --model), or (.json) the choice alone");
+  s->add_option("--model", flags->model, "The ONNX file that the frontier is of")->type_name("MODEL");
   flags = std::make_shared<Flags>();
   CLI::App* p = add_file_command(*c, "plot", "An HTML report that needs no network", flags, plot);
   add_goal(*p, flags);

@@ -1,5 +1,7 @@
 #include "engine/cli/inputs.h"
 
+#include "engine/cli/cli.h"
+
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -208,6 +210,17 @@ Difference compare_tensors(const Tensor& got, const Tensor& want, double rtol, d
 }
 
 }  // namespace
+
+std::map<std::string, int64_t> read_dims(const std::vector<std::string>& texts) {
+  std::map<std::string, int64_t> dims;
+  for (const std::string& text : texts) {
+    const size_t eq = text.find('=');
+    const int64_t n = eq == std::string::npos ? 0 : std::atoll(text.c_str() + eq + 1);
+    if (n <= 0) throw CLI::ValidationError("--dim", "must be NAME=N with N >= 1, not '" + text + "'");
+    dims[text.substr(0, eq)] = n;
+  }
+  return dims;
+}
 
 Difference compare(const Value& got, const Value& want, double rtol, double atol) {
   if (want.is_none() || got.is_none()) {

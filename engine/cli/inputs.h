@@ -17,6 +17,9 @@ using data::read_value;
 std::vector<Value> make_inputs(const std::vector<ValueDescription>& ports, int64_t batch, uint64_t seed,
                                const std::map<std::string, int64_t>& dims);
 
+// Of flags "NAME=N" with N >= 1; another one is a mistake of usage.
+std::map<std::string, int64_t> read_dims(const std::vector<std::string>& texts);
+
 // The rows of the first axis repeated, or cut, to `batch` where the model leaves it open. Error{input} if it
 // does not.
 std::vector<Value> with_batch(std::vector<Value> inputs, const std::vector<ValueDescription>& ports,

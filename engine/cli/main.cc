@@ -21,6 +21,7 @@ int main(int argc, char** argv) {
   cli::add_decode(app);
   cli::add_profile(app);
   cli::add_quantize(app);
+  cli::add_compile(app);
   cli::add_optimize(app);
   cli::add_sensitivity(app);
   cli::add_kernels(app);

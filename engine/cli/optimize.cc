@@ -160,7 +160,9 @@ void optimize(const Flags& flags) {
   const OptimizeResult r = skyline::optimize(model, data, o);
   if (!flags.output.empty()) save_frontier(r.frontier, flags.output);
   const Point& chosen = r.frontier.points[r.selection.point];
-  if (!flags.plan.empty() && r.selection.feasible) save_plan(r.frontier, r.selection.point, flags.plan);
+  if (!flags.plan.empty() && r.selection.feasible) {
+    write_plan(model, flags.model, r.frontier, r.selection.point, o.session, flags.plan);
+  }
   if (!flags.report.empty()) {
     write_file_whole(flags.report,
                      report_html(r.frontier, {"", chosen.id, o.constraints, to_string(o.objective)}));
@@ -192,7 +194,7 @@ void add_optimize(CLI::App& app) {
   c->add_option("--streams", flags->streams, "Numbers of concurrent runs to try for throughput");
   c->add_option("-o,--output", flags->output, "Frontier file, written whenever it gets better");
   c->add_option("--report", flags->report, "HTML file of the frontier");
-  c->add_option("--plan", flags->plan, "Plan file of the chosen point");
+  c->add_option("--plan", flags->plan, "Plan of the chosen point: a plan file, or (.json) the choice alone");
   c->add_flag("--resume", flags->resume, "Go on from the frontier in --output");
   c->add_flag("--json", flags->json, "Machine-readable result");
   flags->data.add(*c);

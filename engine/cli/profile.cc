@@ -2,10 +2,9 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <filesystem>
 
 #include "engine/cli/cli.h"
-#include "engine/cli/inputs.h"
+#include "engine/cli/plan.h"
 #include "engine/runtime/machine.h"
 #include "graph/onnx/file.h"
 #include "skyline/isa.h"
@@ -13,13 +12,12 @@
 namespace skyline::cli {
 namespace {
 
-namespace fs = std::filesystem;
-
 struct Flags {
-  std::string model, trace;
+  SourceFlags source;
+  std::string trace;
   int64_t batch = 0;
   int runs = 20, top = 0;
-  bool json = false, plan = false;
+  bool json = false, steps = false;
   SessionFlags session;
 };
 
@@ -65,13 +63,10 @@ void write_trace(const std::string& path, const Profile& profile) {
 }
 
 void profile(const Flags& flags) {
-  const Session session(Model::load(flags.model), flags.session.options());
-  const fs::path set = fs::path(flags.model).parent_path() / "test_data_set_0";
-  std::vector<Value> inputs = fs::exists(set / "input_0.pb")
-                                  ? read_data_set(set.string(), "input", session.inputs())
-                                  : make_inputs(session.inputs(), std::max<int64_t>(flags.batch, 1), 1, {});
-  if (flags.batch > 0) inputs = with_batch(std::move(inputs), session.inputs(), flags.batch);
-  if (flags.plan) return print(session.explain_plan(inputs));
+  const Opened opened = open_source(flags.source, flags.session);
+  const Session& session = opened.session;
+  const std::vector<Value> inputs = inputs_for(opened, flags.source, flags.batch);
+  if (flags.steps) return print(session.explain_plan(inputs));
   std::vector<Profile> runs;
   for (int i = 0; i < 3; ++i) (void)session.run(inputs);
   for (int i = 0; i < flags.runs; ++i) {
@@ -110,7 +105,7 @@ void profile(const Flags& flags) {
                       {"gflops", r.duration_us > 0 ? static_cast<double>(r.flops) / r.duration_us / 1e3 : 0},
                       {"roofline_percent", roofline(r, peaks)}});
     }
-    const Json out{{"model", flags.model},
+    const Json out{{"model", flags.source.model},
                    {"total_us", total},
                    {"flops", flops},
                    {"threads", o.threads},
@@ -165,14 +160,14 @@ void profile(const Flags& flags) {
 void add_profile(CLI::App& app) {
   auto flags = std::make_shared<Flags>();
   CLI::App* c = app.add_subcommand("profile", "Time, GFLOP/s and share of the roofline of every step");
-  c->add_option("model", flags->model, "ONNX file")->required();
+  flags->source.add(*c);
   c->add_option("--trace", flags->trace, "Write a Chrome trace (chrome://tracing, Perfetto) to this file");
   c->add_option("--batch", flags->batch, "Examples per run")->check(CLI::Range(1, 1 << 20));
   c->add_option("--runs", flags->runs, "Runs to take the medians of")
       ->check(CLI::Range(1, 100000))
       ->capture_default_str();
   c->add_option("--top", flags->top, "Only the slowest so many")->check(CLI::Range(1, 1 << 20));
-  c->add_flag("--plan", flags->plan, "Print the plan instead: kernels and places in memory");
+  c->add_flag("--steps", flags->steps, "Print the steps instead: kernels and places in memory");
   c->add_flag("--json", flags->json, "One JSON object");
   flags->session.add(*c);
   c->callback([flags] { profile(*flags); });

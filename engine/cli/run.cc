@@ -6,6 +6,7 @@
 
 #include "engine/cli/cli.h"
 #include "engine/cli/inputs.h"
+#include "engine/cli/plan.h"
 #include "engine/data/image.h"
 #include "engine/data/npy.h"
 #include "graph/onnx/value_io.h"
@@ -16,7 +17,8 @@ namespace {
 namespace fs = std::filesystem;
 
 struct Flags {
-  std::string model, output_dir, format = "npy";
+  SourceFlags source;
+  std::string output_dir, format = "npy";
   std::vector<std::string> inputs, images;
   Preprocess image;
   double timeout = 0;
@@ -77,7 +79,7 @@ void write_outputs(const Flags& flags, const ValueMap& results) {
 }
 
 void run(const Flags& flags) {
-  const Session session(Model::load(flags.model), flags.session.options());
+  const Session session = open_source(flags.source, flags.session).session;
   ValueMap inputs;
   const auto add = [&](const std::string& key, Value v) {
     if (!inputs.emplace(key, std::move(v)).second)
@@ -115,7 +117,7 @@ void run(const Flags& flags) {
 void add_run(CLI::App& app) {
   auto flags = std::make_shared<Flags>();
   CLI::App* c = app.add_subcommand("run", "Run a model once on given inputs");
-  c->add_option("model", flags->model, "ONNX file")->required();
+  flags->source.add(*c);
   c->add_option("--input", flags->inputs, "NAME=FILE, a .npy or .pb file; once per input");
   c->add_option("--image", flags->images, "NAME=FILE, a JPEG or PNG resized to the input's height and width");
   c->add_option("--mean", flags->image.mean, "Subtracted per channel, on the 0..255 scale")->expected(3);

@@ -1,3 +1,5 @@
+#include "engine/frontier/file.h"
+
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -50,25 +52,46 @@ void sync_folder_of(const std::string& path) {
 
 }  // namespace
 
-void write_file_whole(const std::string& path, std::string_view content) {
+struct WholeFile::Open {
+  Descriptor file;
+  std::string target;  // what the temporary file becomes; "" if it was written in place
+};
+
+WholeFile::WholeFile(const std::string& path) : open_(std::make_unique<Open>()) {
   struct stat there {};
   if (::stat(path.c_str(), &there) == 0 && !S_ISREG(there.st_mode)) {
-    const Descriptor d{::open(path.c_str(), O_WRONLY | O_CLOEXEC), ""};
-    if (d.fd < 0) fail("open", path);
-    return write_all(d.fd, content, path);
+    open_->file.fd = ::open(path.c_str(), O_WRONLY | O_CLOEXEC);
+    if (open_->file.fd < 0) fail("open", path);
+    return;
   }
   static std::atomic<unsigned> count{0};
-  const std::string target = resolved(path);
+  open_->target = resolved(path);
   const std::string temporary =
-      target + ".part." + std::to_string(::getpid()) + "." + std::to_string(count.fetch_add(1));
-  Descriptor d{::open(temporary.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666), ""};
-  if (d.fd < 0) fail("write", temporary);
-  d.remove = temporary;
-  write_all(d.fd, content, temporary);
-  if (::fsync(d.fd) != 0) fail("sync", temporary);
-  if (::rename(temporary.c_str(), target.c_str()) != 0) fail("rename to", target);
-  d.remove.clear();
-  sync_folder_of(target);
+      open_->target + ".part." + std::to_string(::getpid()) + "." + std::to_string(count.fetch_add(1));
+  open_->file.fd = ::open(temporary.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+  if (open_->file.fd < 0) fail("write", temporary);
+  open_->file.remove = temporary;
+}
+
+WholeFile::~WholeFile() = default;
+
+void WholeFile::write(std::string_view piece) {
+  write_all(open_->file.fd, piece, open_->target);
+}
+
+void WholeFile::commit() {
+  if (open_->target.empty()) return;
+  const std::string& temporary = open_->file.remove;
+  if (::fsync(open_->file.fd) != 0) fail("sync", temporary);
+  if (::rename(temporary.c_str(), open_->target.c_str()) != 0) fail("rename to", open_->target);
+  open_->file.remove.clear();
+  sync_folder_of(open_->target);
+}
+
+void write_file_whole(const std::string& path, std::string_view content) {
+  WholeFile file(path);
+  file.write(content);
+  file.commit();
 }
 
 }  // namespace skyline

@@ -7,6 +7,7 @@
 #include "engine/frontier/check.h"
 #include "engine/frontier/units.h"
 #include "skyline/frontier.h"
+#include "skyline/plan_file.h"
 
 namespace skyline {
 namespace {
@@ -308,6 +309,7 @@ Frontier load_frontier(const std::string& path) {
   if (kind == std::filesystem::file_type::not_found) throw Error(Code::io, "'" + path + "' is not there");
   if (kind != std::filesystem::file_type::regular)
     throw Error(Code::io, "'" + path + "' is not a regular file");
+  if (is_plan_file(path)) return PlanFile::open(path).choice();
   std::ifstream in(path, std::ios::binary);
   if (!in) throw Error(Code::io, "cannot open '" + path + "'");
   std::string text, piece(size_t{1} << 16, '\0');

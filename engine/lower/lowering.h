@@ -11,6 +11,7 @@
 #include <span>
 #include <string>
 #include <unordered_map>
+#include <unordered_set>
 
 #include "graph/ir/op.h"
 #include "kernels/base/memory.h"
@@ -56,22 +57,32 @@ struct Lowered {
 class PackCache {
  public:
   using Packed = std::shared_ptr<const void>;
+  struct Entry {
+    Tensor source;  // kept alive: its address is the key
+    std::string form;
+    Packed packed;
+    size_t bytes = 0;
+  };
   // What `make` returned for this key the first time. The key names the source constant and the form it is
-  // packed into.
-  Packed get(const Tensor& source, const std::string& form, const std::function<Packed()>& make);
+  // packed into. Error{invalid} if what was put there has another size.
+  Packed get(const Tensor& source, const std::string& form, size_t bytes,
+             const std::function<Packed()>& make);
+  // What a plan file has already. Absent: the source has no elements to pack from, only an address.
+  void put(Entry entry, bool absent);
+  bool is_absent(const Tensor& source) const;
   // Drops what was packed from this source, whose memory may soon be another's. Steps keep what they use.
   void forget(const Tensor& source);
-  int64_t bytes() const;
-  void add_bytes(int64_t n);
+  // From now on nothing is forgotten.
+  void keep() { keep_ = true; }
+  std::vector<Entry> entries() const;
+  int64_t bytes() const;  // of what was packed here or put
 
  private:
   mutable std::mutex mutex_;
-  struct Entry {
-    Packed packed;
-    Tensor source;  // kept alive: its address is the key
-  };
   std::unordered_map<std::string, Entry> entries_;
+  std::unordered_set<const void*> absent_;
   int64_t bytes_ = 0;
+  bool keep_ = false;
 };
 
 // Where the planner has put operands of a node inside wider tensors. Empty vectors: nowhere.

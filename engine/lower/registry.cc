@@ -32,28 +32,59 @@ const LowerRow* find_lowering(const OpDef& op) {
   return it == index.end() ? nullptr : it->second;
 }
 
-PackCache::Packed PackCache::get(const Tensor& source, const std::string& form,
+namespace {
+std::string key_of(const Tensor& source, const std::string& form) {
+  return std::to_string(reinterpret_cast<uintptr_t>(source.raw())) + ":" + form;
+}
+}  // namespace
+
+PackCache::Packed PackCache::get(const Tensor& source, const std::string& form, size_t bytes,
                                  const std::function<Packed()>& make) {
-  const std::string key = std::to_string(reinterpret_cast<uintptr_t>(source.raw())) + ":" + form;
   const std::lock_guard lock(mutex_);
-  Entry& entry = entries_[key];
-  if (!entry.packed) entry = {make(), source};
+  Entry& entry = entries_[key_of(source, form)];
+  if (!entry.packed) {
+    if (absent_.contains(source.raw()))
+      throw Error(Code::invalid, "the plan file has no weights packed as '" + form.substr(0, 80) + "'");
+    entry = {source, form, make(), bytes};
+    bytes_ += static_cast<int64_t>(bytes);
+  } else if (entry.bytes != bytes) {
+    throw Error(Code::invalid, "weights packed as '" + form.substr(0, 80) + "' are " +
+                                   std::to_string(entry.bytes) + " bytes, not " + std::to_string(bytes));
+  }
   return entry.packed;
+}
+
+void PackCache::put(Entry entry, bool absent) {
+  const std::lock_guard lock(mutex_);
+  if (absent) absent_.insert(entry.source.raw());
+  bytes_ += static_cast<int64_t>(entry.bytes);
+  std::string key = key_of(entry.source, entry.form);
+  entries_.insert_or_assign(std::move(key), std::move(entry));
+}
+
+bool PackCache::is_absent(const Tensor& source) const {
+  const std::lock_guard lock(mutex_);
+  return absent_.contains(source.raw());
 }
 
 void PackCache::forget(const Tensor& source) {
   const std::lock_guard lock(mutex_);
+  if (keep_) return;
   std::erase_if(entries_, [&](const auto& e) { return e.second.source.raw() == source.raw(); });
+}
+
+std::vector<PackCache::Entry> PackCache::entries() const {
+  const std::lock_guard lock(mutex_);
+  std::vector<Entry> out;
+  out.reserve(entries_.size());
+  for (const auto& [key, entry] : entries_) out.push_back(entry);
+  return out;
 }
 
 int64_t PackCache::bytes() const {
   const std::lock_guard lock(mutex_);
   return bytes_;
 }
-
-void PackCache::add_bytes(int64_t n) {
-  bytes_ += n;
-}  // called from make(), which holds the lock
 
 Dims Lowering::in_strides(size_t i) const {
   return strides_of(in_dims(i), in_ld(i));
@@ -82,12 +113,11 @@ std::shared_ptr<const std::byte> Lowering::pack(size_t i, const std::string& for
   const Tensor* source = constant(i);
   if (!source) throw Error(Code::internal, "input " + std::to_string(i) + " is packed but not constant");
   if (i < 64) packed_ |= uint64_t{1} << i;
-  auto packed = cache_.get(*source, form, [&]() -> PackCache::Packed {
+  auto packed = cache_.get(*source, form, bytes, [&]() -> PackCache::Packed {
     kernels::AlignedBuffer memory = kernels::aligned_alloc_bytes(bytes);
     if (!memory)
       throw Error(Code::oom, "cannot allocate " + std::to_string(bytes) + " bytes for packed weights");
     fill(memory.get());
-    cache_.add_bytes(static_cast<int64_t>(bytes));
     auto holder = std::make_shared<kernels::AlignedBuffer>(std::move(memory));
     return {holder, holder->get()};
   });

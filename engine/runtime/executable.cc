@@ -35,7 +35,42 @@ void bind_facts(Graph& g, std::span<const Value> inputs) {
   }
 }
 
-// All that a run may be given has one shape.
+void append_key(std::vector<int64_t>& key, DType dtype, const Dims& dims) {
+  key.push_back(static_cast<int64_t>(dtype));
+  key.push_back(static_cast<int64_t>(dims.size()));
+  key.insert(key.end(), dims.begin(), dims.end());
+}
+
+// The key that inputs of these facts have.
+std::vector<int64_t> key_of_facts(const Graph& g) {
+  std::vector<int64_t> key;
+  for (ValueId v : g.inputs()) append_key(key, g.fact(v).dtype, g.fact(v).static_dims());
+  return key;
+}
+
+// Inputs and outputs alone, with their facts.
+Graph interface_of(const Graph& g) {
+  Graph out;
+  std::vector<ValueId> at(g.value_slots(), kNoValue);
+  const auto put = [&](ValueId v, ValueId as) {
+    Fact& f = out.value(as).fact;
+    f = g.fact(v);
+    for (Dim& d : f.dims) {
+      if (d.is_symbol()) d = out.symbol(g.dim_name(d));
+    }
+    at[static_cast<size_t>(v)] = as;
+  };
+  for (ValueId v : g.inputs()) put(v, out.add_input(g.value(v).name, {}));
+  for (size_t i = 0; i < g.outputs().size(); ++i) {
+    const ValueId v = g.outputs()[i];
+    if (at[static_cast<size_t>(v)] == kNoValue) put(v, out.add_value(g.value(v).name));
+    out.add_output(at[static_cast<size_t>(v)], g.output_names()[i]);
+  }
+  return out;
+}
+
+}  // namespace
+
 bool takes_one_shape(const Graph& g) {
   return std::all_of(g.inputs().begin(), g.inputs().end(), [&](ValueId v) {
     const Fact& f = g.fact(v);
@@ -43,13 +78,31 @@ bool takes_one_shape(const Graph& g) {
   });
 }
 
-void append_key(std::vector<int64_t>& key, DType dtype, const Dims& dims) {
-  key.push_back(static_cast<int64_t>(dtype));
-  key.push_back(static_cast<int64_t>(dims.size()));
-  key.insert(key.end(), dims.begin(), dims.end());
+void optimize_for_any(Graph& g, const SessionState& session) {
+  infer_graph(g);
+  const SessionOptions& o = session.options;
+  if (o.optimize) run_passes(g, portable_passes(), {.stop_after = o.stop_after_pass, .log = {}});
 }
 
-}  // namespace
+Graph with_inputs(const Graph& base, std::span<const Value> inputs) {
+  Graph g = base;
+  forget_facts(g);
+  bind_facts(g, inputs);
+  infer_graph(g);
+  return g;
+}
+
+void optimize_for_shapes(Graph& g, const SessionState& session) {
+  const SessionOptions& o = session.options;
+  if (!o.optimize) return;
+  const PassOptions options{.stop_after = o.stop_after_pass, .log = {}};
+  run_passes(g, portable_passes(), options);
+  run_passes(g, target_passes(), options);
+  assign_layouts(g, o.layouts, session.isa, o.threads);
+  run_passes(g, layout_passes(), options);
+  assign_storage(g, session.isa);
+  run_passes(g, final_passes(), options);
+}
 
 Graph with_facts(Graph g, std::span<const Fact> inputs) {
   forget_facts(g);
@@ -61,20 +114,34 @@ Graph with_facts(Graph g, std::span<const Fact> inputs) {
 Executable::Executable(Graph g, SessionState& session, bool body)
     : session_(session), base_(std::move(g)), body_(body) {
   if (body) return;  // its facts come with the first inputs
-  infer_graph(base_);
-  if (!session.options.optimize) return;
-  run_passes(base_, portable_passes(), {.stop_after = session.options.stop_after_pass, .log = {}});
-  if (takes_one_shape(base_)) compile_now();
+  optimize_for_any(base_, session);
+  if (session.options.optimize && takes_one_shape(base_)) compile_now();
+}
+
+Executable::Executable(std::optional<Graph> base, std::vector<Graph> prepared, SessionState& session)
+    : session_(session), body_(false) {
+  const bool only = !base;
+  base_ = only ? interface_of(prepared.at(0)) : std::move(*base);
+  for (Graph& g : prepared) {
+    if (g.inputs().size() != base_.inputs().size() || g.outputs().size() != base_.outputs().size() ||
+        !takes_one_shape(g)) {
+      throw Error(Code::invalid, "a prepared graph takes other inputs than the model");
+    }
+    Key key = key_of_facts(g);
+    auto entry = std::make_shared<Entry>();
+    entry->plan = lower(std::move(g), only && prepared.size() == 1);
+    entries_.emplace(std::move(key), std::move(entry));
+  }
 }
 
 // The one plan that there will be. It takes the constants, so that it can free those that it packs.
 void Executable::compile_now() {
-  Key key;
-  for (ValueId v : base_.inputs()) append_key(key, base_.fact(v).dtype, base_.fact(v).static_dims());
+  Key key = key_of_facts(base_);
   Graph g = base_;
   for (uint32_t v = 0; v < base_.value_slots(); ++v) base_.value(ValueId{v}).constant = Tensor();
+  optimize_for_shapes(g, session_);
   auto entry = std::make_shared<Entry>();
-  entry->plan = compile(std::move(g), true);
+  entry->plan = lower(std::move(g), true);
   entries_.emplace(std::move(key), std::move(entry));
 }
 
@@ -92,38 +159,25 @@ Executable::Key Executable::key_of(std::span<const Value> inputs) {
 }
 
 std::shared_ptr<const Plan> Executable::compile(std::span<const Value> inputs) const {
-  Graph g = base_;
-  forget_facts(g);
-  bind_facts(g, inputs);
-  infer_graph(g);
-  return compile(std::move(g), false);
+  Graph g = with_inputs(base_, inputs);
+  optimize_for_shapes(g, session_);
+  return lower(std::move(g), false);
 }
 
-void Executable::optimize(Graph& g) const {
-  const SessionOptions& o = session_.options;
-  if (!o.optimize) return;
-  const PassOptions options{.stop_after = o.stop_after_pass, .log = {}};
-  run_passes(g, portable_passes(), options);
-  run_passes(g, target_passes(), options);
-  assign_layouts(g, o.layouts, session_.isa, o.threads);
-  run_passes(g, layout_passes(), options);
-  assign_storage(g, session_.isa);
-  run_passes(g, final_passes(), options);
-}
-
-std::shared_ptr<const Plan> Executable::make_plan(Graph g, bool owns_constants, bool writes_inputs) const {
+std::shared_ptr<const Plan> Executable::lower(Graph g, bool owns_constants, bool writes_inputs) const {
   const SessionOptions& o = session_.options;
   auto plan = std::make_shared<Plan>(
       std::move(g),
       PlanOptions{session_.isa, o.threads, o.max_tensor_bytes, o.optimize, owns_constants, writes_inputs},
       session_.cache);
   plan->bodies = std::make_shared<BodyCache>();
+  for (uint32_t v = 0; v < plan->graph().value_slots(); ++v) {
+    const Tensor& c = plan->graph().value(ValueId{v}).constant;
+    if (c.defined() && session_.cache.is_absent(c))
+      throw Error(Code::invalid,
+                  "the plan file lacks constant '" + plan->graph().value(ValueId{v}).name + "'");
+  }
   return plan;
-}
-
-std::shared_ptr<const Plan> Executable::compile(Graph g, bool owns_constants) const {
-  optimize(g);
-  return make_plan(std::move(g), owns_constants, false);
 }
 
 Graph Executable::bound(std::span<const Fact> inputs) const {
@@ -135,9 +189,9 @@ Graph Executable::bound(std::span<const Fact> inputs) const {
 
 std::shared_ptr<const Plan> Executable::plan_growing(Graph g, const std::function<bool(Graph&)>& keep) const {
   if (!session_.options.optimize) return nullptr;
-  optimize(g);
+  optimize_for_shapes(g, session_);
   if (!keep(g)) return nullptr;
-  auto plan = make_plan(std::move(g), false, true);
+  auto plan = lower(std::move(g), false, true);
   return plan->needs_limits() ? nullptr : plan;
 }
 

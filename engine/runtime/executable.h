@@ -3,6 +3,7 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <shared_mutex>
 #include <unordered_map>
 #include <vector>
@@ -18,6 +19,16 @@ struct SessionState {
   IsaSet isa = 0;
   PackCache cache;
 };
+
+// Resolves the options into `state` and gives the graph's contractions their precision. Errors as of Session.
+void set_up(SessionState& state, Graph& g, const SessionOptions& options);
+// What a graph goes through on the way to a plan: passes for any shapes, then shapes, then all passes for
+// them.
+void optimize_for_any(Graph& g, const SessionState& session);
+Graph with_inputs(const Graph& base, std::span<const Value> inputs);
+void optimize_for_shapes(Graph& g, const SessionState& session);
+// All that a run may be given has one shape.
+bool takes_one_shape(const Graph& g);
 
 class Executable;
 
@@ -35,6 +46,9 @@ class Executable {
   // body: of If, Loop or Scan. It specialises a shape only when it meets it for the second time, since a loop
   // may grow a tensor at every turn; until then it interprets.
   Executable(Graph g, SessionState& session, bool body = false);
+  // From graphs that have been through all passes, with facts, each for the shapes of its inputs; and one for
+  // other shapes. Without that, the first one's are the only shapes there are.
+  Executable(std::optional<Graph> base, std::vector<Graph> prepared, SessionState& session);
 
   std::vector<Value> run(std::span<const Value> inputs, const RunOptions& options,
                          Profile* profile = nullptr);
@@ -69,9 +83,7 @@ class Executable {
   static Key key_of(std::span<const Value> inputs);
   std::shared_ptr<Entry> entry_for(std::span<const Value> inputs, bool compile);
   std::shared_ptr<const Plan> compile(std::span<const Value> inputs) const;
-  void optimize(Graph& g) const;
-  std::shared_ptr<const Plan> make_plan(Graph g, bool owns_constants, bool writes_inputs) const;
-  std::shared_ptr<const Plan> compile(Graph g, bool owns_constants) const;
+  std::shared_ptr<const Plan> lower(Graph g, bool owns_constants, bool writes_inputs = false) const;
   void compile_now();
   std::vector<Value> run_nested(BodyCache& cache, const Graph& body, std::span<const Value> inputs,
                                 const RunOptions& options);

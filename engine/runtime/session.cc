@@ -3,6 +3,7 @@
 #include <cstdlib>
 #include <set>
 
+#include "engine/plan_file/content.h"
 #include "engine/runtime/session_impl.h"
 #include "graph/ir/precision.h"
 #include "kernels/base/cpu.h"
@@ -150,9 +151,7 @@ Session::Session(const Model& model, const SessionOptions& options)
 Session::Session(Model&& model, const SessionOptions& options)
     : Session(graph_of(std::move(model)), options) {}
 
-Session::Session(Graph graph, const SessionOptions& options) {
-  auto impl = std::make_shared<Impl>();
-  SessionState& state = impl->state;
+void set_up(SessionState& state, Graph& g, const SessionOptions& options) {
   state.options = options;
   if (options.threads < 0 || options.threads > kMaxThreads) {
     throw Error(Code::invalid, "threads must be 0 to " + std::to_string(kMaxThreads) + ", not " +
@@ -163,14 +162,39 @@ Session::Session(Graph graph, const SessionOptions& options) {
   state.options.isa = std::string(isa_level_name(state.isa));
   check_rung(options.precision, state.isa);
   for (const auto& [node, rung] : options.node_precision) check_rung(rung, state.isa);
-  assign_precision(graph, options.precision, options.node_precision);
-  impl->executable = std::make_unique<Executable>(std::move(graph), state);
-  const Graph& g = impl->executable->graph();
-  if (options.precision == Precision::f32) check_f32(g);
-  for (ValueId v : g.inputs()) impl->inputs.push_back(describe_value(g, g.value(v).name, g.fact(v)));
+  assign_precision(g, options.precision, options.node_precision);
+}
+
+void Session::Impl::describe() {
+  const Graph& g = executable->graph();
+  for (ValueId v : g.inputs()) inputs.push_back(describe_value(g, g.value(v).name, g.fact(v)));
   for (size_t i = 0; i < g.outputs().size(); ++i) {
-    impl->outputs.push_back(describe_value(g, g.output_names()[i], g.fact(g.outputs()[i])));
+    outputs.push_back(describe_value(g, g.output_names()[i], g.fact(g.outputs()[i])));
   }
+}
+
+Session::Session(Graph graph, const SessionOptions& options) {
+  auto impl = std::make_shared<Impl>();
+  set_up(impl->state, graph, options);
+  impl->executable = std::make_unique<Executable>(std::move(graph), impl->state);
+  if (options.precision == Precision::f32) check_f32(impl->executable->graph());
+  impl->describe();
+  impl_ = std::move(impl);
+}
+
+Session::Session(const PlanFile& plan) {
+  if (!plan.mismatch().empty()) throw Error(Code::unsupported, plan.mismatch());
+  auto impl = std::make_shared<Impl>();
+  Graph none;
+  set_up(impl->state, none, plan.options());
+  try {
+    plan_file::Loaded loaded = plan_file::load(plan.content(), impl->state.cache);
+    impl->executable =
+        std::make_unique<Executable>(std::move(loaded.base), std::move(loaded.prepared), impl->state);
+  } catch (Error& e) {
+    throw e.in("file " + plan.content().path);
+  }
+  impl->describe();
   impl_ = std::move(impl);
 }
 

@@ -12,6 +12,7 @@ struct Session::Impl {
   // Error{input} for what the model does not declare so.
   void check(std::span<const Value> in) const;
   void check(size_t i, const Value& v) const;
+  void describe();  // inputs and outputs, once the executable is there
 };
 
 }  // namespace skyline

@@ -465,7 +465,7 @@ OptimizeResult optimize(const Model& model, const Dataset& data, const OptimizeO
   return Search(model, data, options).run();
 }
 
-Session plan_session(const Model& model, const Frontier& frontier, const Point& point,
+PlanModel plan_model(const Model& model, const Frontier& frontier, const Point& point,
                      const SessionOptions& options) {
   SessionOptions o = options;
   if (o.threads == 0) o.threads = point.threads;
@@ -485,7 +485,13 @@ Session plan_session(const Model& model, const Frontier& frontier, const Point& 
     throw Error(Code::invalid,
                 "the plan is of another model: this one has no product '" + rungs.begin()->first + "'");
   }
-  return variants.session(plan);
+  return variants.model(plan);
+}
+
+Session plan_session(const Model& model, const Frontier& frontier, const Point& point,
+                     const SessionOptions& options) {
+  PlanModel m = plan_model(model, frontier, point, options);
+  return Session(std::move(m.model), m.options);
 }
 
 }  // namespace skyline

@@ -60,7 +60,7 @@ void Variants::calibrate(const quant::Examples& examples,
   quantizer_.emplace(model_, examples, session_runner(f32), o);
 }
 
-Session Variants::session(const std::vector<Precision>& rungs, int threads) const {
+PlanModel Variants::model(const std::vector<Precision>& rungs, int threads) const {
   SessionOptions o = options_;
   if (threads > 0) o.threads = threads;
   o.precision = Precision::model;
@@ -74,10 +74,15 @@ Session Variants::session(const std::vector<Precision>& rungs, int threads) cons
   }
   if (any_int8) {
     if (!quantizer_) throw Error(Code::internal, "int8 before calibration");
-    return Session(Model(quantizer_->build(choice).graph), o);
+    return {Model(quantizer_->build(choice).graph), o};
   }
   o.node_precision = choice;
-  return Session(Model(prepared_), o);
+  return {Model(prepared_), o};
+}
+
+Session Variants::session(const std::vector<Precision>& rungs, int threads) const {
+  PlanModel m = model(rungs, threads);
+  return Session(std::move(m.model), m.options);
 }
 
 }  // namespace skyline

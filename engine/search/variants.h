@@ -8,6 +8,7 @@
 
 #include "engine/optimize/flow.h"
 #include "skyline/model.h"
+#include "skyline/optimize.h"
 #include "skyline/quant.h"
 #include "skyline/session.h"
 
@@ -31,6 +32,7 @@ class Variants {
   Ranges ranges() const { return quantizer_ ? quantizer_->ranges() : Ranges(); }
 
   // By product of flow(). threads: 0 for those of options().
+  PlanModel model(const std::vector<Precision>& rungs, int threads = 0) const;
   Session session(const std::vector<Precision>& rungs, int threads = 0) const;
 
  private:

@@ -293,6 +293,34 @@ plan = {"schema": "skyline.plan", "version": 1, "machine": {"cpu": "x"},
         "points": [{"id": "p", "precision": "f32", "batch": 4, "streams": 2, "threads": 1, "layouts": "channels_last"}]}
 json.dump(plan, open(f"{sys.argv[2]}/digits.plan.json", "w"))
 PY
+# A plan file runs without its model; one that is broken or for other circumstances is refused, or made again.
+plan=$work/digits.plan
+expect 0 'packed weights' compile "$model" -o "$plan" --threads 1
+expect 0 '' compile "$model" -o "$plan" --threads 1 --batch 1 --batch 3 --json && json bytes packed_bytes threads machine
+expect 0 '' bench --plan "$plan" --duration 0.05 --json && json latency_ms load_ms plan
+expect 0 '' run --plan "$plan" --input "images=$work/good.npy" --output-dir "$work/from_plan"
+expect 0 '' run "$model" --input "images=$work/good.npy" --output-dir "$work/from_model" --threads 1
+diff -r "$work/from_plan" "$work/from_model" && passed=$((passed + 1)) || { echo 'FAILED: a plan computes other bits'; failed=$((failed + 1)); }
+expect 0 '' profile --plan "$plan" --runs 2 --steps && matches 'Conv'
+expect 0 '' profile --plan "$plan" --runs 2 --json && json steps memory
+expect 0 '' explain "$plan" && matches 'model'
+expect 0 '' diff "$plan" "$plan"
+expect 3 'for 1 threads, not 2' bench --plan "$plan" --threads 2
+expect 0 'rebuilt from' bench "$model" --plan "$plan" --threads 2 --duration 0.05
+expect 5 'for another model' bench "$work/int8.onnx" --plan "$plan"
+expect 2 'choice for an ONNX file' bench --plan "$work/digits.plan.json"
+expect 2 'model' bench
+head -c 9000 "$plan" >"$work/cut.plan"
+expect 3 'should be .* bytes long' bench --plan "$work/cut.plan"
+cp "$plan" "$work/changed.plan" && printf 'x' | dd of="$work/changed.plan" bs=1 seek=1000 conv=notrunc status=none
+expect 3 'has changed' run --plan "$work/changed.plan"
+expect 5 'IO' bench --plan "$work/nothing.plan"
+expect 5 'IO' compile "$model" -o "$work/missing/x.plan"
+expect 3 'no-optimize' compile "$model" -o "$work/x.plan" --no-optimize
+expect 0 '' compile "$model" -o "$work/x.plan" --choice "$work/search.plan.json" && expect 0 '' explain "$work/x.plan" && matches 'Conv|Gemm'
+expect 0 '' frontier select "$work/search.json" --minimize latency --model "$model" -o "$work/y.plan"
+expect 0 '' bench --plan "$work/y.plan" --duration 0.05
+expect 2 'needs --model' frontier select "$work/search.json" --minimize latency -o "$work/y.plan"
 expect 0 'another machine' bench "$model" --plan "$work/digits.plan.json" --duration 0.05 --json && json plan
 python3 -c 'import json,sys; d=json.load(open(sys.argv[1])); assert (d["batch"], d["streams"], d["threads"]) == (4, 2, 1), d' "$work/out" &&
   passed=$((passed + 1)) || failed=$((failed + 1))

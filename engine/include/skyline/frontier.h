@@ -184,7 +184,8 @@ Frontier load_frontier(const std::string& path);
 // One row a point, for spreadsheets: RFC 4180, seconds and bytes.
 std::string to_csv(const Frontier& f);
 
-// A plan file is a frontier of one point: the schema "skyline.plan" in its place. load_frontier reads both.
+// The choice alone is a frontier of one point: the schema "skyline.plan" in its place. load_frontier reads
+// both, and the choice in a plan file (plan_file.h).
 void save_plan(const Frontier& f, size_t point, const std::string& path);
 
 struct ReportOptions {

@@ -63,6 +63,15 @@ struct OptimizeResult {
 };
 OptimizeResult optimize(const Model& model, const Dataset& data, const OptimizeOptions& options = {});
 
+// The model as a point of that frontier has it, and the options to run it with: what plan_session() runs, and
+// compile_plan() (plan_file.h) writes down. Options and errors as there.
+struct PlanModel {
+  Model model;
+  SessionOptions options;
+};
+PlanModel plan_model(const Model& model, const Frontier& frontier, const Point& point,
+                     const SessionOptions& options = {});
+
 // A session that computes as a point of that frontier says. options: isa, and threads (0: the point's); the
 // rest is the point's. Error{invalid} if the model has no such nodes.
 Session plan_session(const Model& model, const Frontier& frontier, const Point& point,

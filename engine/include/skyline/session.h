@@ -66,6 +66,7 @@ struct ValueDescription {
 using ValueMap = std::map<std::string, Value>;
 
 class Executable;  // engine/runtime
+class PlanFile;    // plan_file.h
 
 // A model made ready to run: immutable and thread-safe; copies share everything. The plan is specialised for
 // each combination of input shapes on first use and cached; at once if the model fixes them all.
@@ -75,6 +76,10 @@ class Session {
   // The same from a model that nobody else needs: where the input shapes are fixed, its weights are freed as
   // they are packed, so that memory holds them once.
   explicit Session(Model&& model, const SessionOptions& options = {});
+  // The same bits as from the model that the plan was made of, without the work: weights stay in the file,
+  // which stays mapped as long as anything of the session. Error{unsupported} if the plan is for another
+  // machine or build, {invalid} if it breaks a rule.
+  explicit Session(const PlanFile& plan);
 
   const std::vector<ValueDescription>& inputs() const;
   const std::vector<ValueDescription>& outputs() const;

@@ -8,6 +8,7 @@
 #include "skyline/half.h"
 #include "skyline/isa.h"
 #include "skyline/model.h"
+#include "skyline/plan_file.h"
 #include "skyline/quantize.h"
 #include "skyline/recurrence.h"
 #include "skyline/serve.h"

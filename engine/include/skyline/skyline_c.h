@@ -84,6 +84,10 @@ SKYLINE_API skyline_code skyline_session_load(const char* path, const skyline_op
 /* The same from `size` bytes in memory. */
 SKYLINE_API skyline_code skyline_session_parse(const void* bytes, size_t size, const skyline_options* options,
                                                skyline_session** session, skyline_error* error);
+/* From a plan file (skyline compile), whose memory the session uses. SKYLINE_UNSUPPORTED if it is for another
+ * machine or build of Skyline. */
+SKYLINE_API skyline_code skyline_session_open_plan(const char* path, skyline_session** session,
+                                                   skyline_error* error);
 SKYLINE_API void skyline_session_free(skyline_session* session); /* null is fine; no run may be under way */
 
 /* Inputs and outputs as the model declares them. Names live as long as the session; null / 0 when out of
