@@ -123,25 +123,39 @@ inline V log1p_unit(V x) noexcept {
   return log_positive(u, (x - (u - V(1.0f))) / u);  // the correction is what u lost in rounding
 }
 
+// 1 / (1 + e^-x) for |x| < kNear, without the care that the ends of the range need: a third fewer operations.
+inline constexpr float kNear = 87.0f;
 template <class V>
-inline V sigmoid_of(V x, V minus) noexcept {  // minus = -|x|
-  const V e = vec::exp(minus);
-  const V r = vec::reciprocal(V(1.0f) + e);
-  return xsimd::select(x < V(0.0f), e * r, r);
+inline V sigmoid_near(V x) noexcept {
+  // k nearest to -x / ln 2 by adding a number whose last bit is 1; s = x + k ln 2, so that e^-s is needed.
+  const V k = vec::fma(x, V(-1.44269504f), V(12582912.0f)) - V(12582912.0f);
+  const V s = vec::fma(k, V(-2.12194440e-4f), vec::fma(k, V(0.693359375f), x)), s2 = s * s;
+  const V low = vec::fma(s, V(0.166665152f), V(-0.49999994f));
+  const V high = vec::fma(s2, V(-0.00138096954f), vec::fma(s, V(0.00836939644f), V(-0.0416685082f)));
+  const V m = V(1.0f) - vec::fma(vec::fma(high, s2, low), s2, s);
+  return vec::reciprocal(V(1.0f) + scale2(m, k));
 }
 
 template <class V>
-inline V sigmoid(V x) noexcept {
+inline V sigmoid_far(V x) noexcept {
   const V minus = -xsimd::abs(x);
-  const auto tiny = minus < V(-87.3365f);
-  if (!xsimd::any(tiny)) return sigmoid_of(x, minus);
   // Denormal results, as a mask of a background may be full of, would cost some hundred cycles a vector: as
   // integers, of which each is a multiple of 2^-149, they cost nothing.
+  const auto tiny = minus < V(-87.3365f);
   V k;
   const V m = exp_parts(xsimd::max(minus, V(-104.0f)), k);
   const V least = xsimd::bitwise_cast<V>(xsimd::to_int(xsimd::nearbyint(scale2(m, k + V(149.0f)))));
-  const V y = sigmoid_of(x, xsimd::select(tiny, V(0.0f), minus));
+  const V e = vec::exp(xsimd::select(tiny, V(0.0f), minus)), r = vec::reciprocal(V(1.0f) + e);
+  const V y = xsimd::select(x < V(0.0f), e * r, r);
   return xsimd::select(tiny, xsimd::select(x < V(0.0f), least, V(1.0f)), y);
+}
+
+// Each lane's bits depend on its own value only: far ones are rare, and then all are computed both ways.
+template <class V>
+inline V sigmoid(V x) noexcept {
+  const auto near = xsimd::abs(x) < V(kNear);
+  if (xsimd::all(near)) return sigmoid_near(x);
+  return xsimd::select(near, sigmoid_near(xsimd::select(near, x, V(0.0f))), sigmoid_far(x));
 }
 
 template <class V>
@@ -195,6 +209,8 @@ inline V gelu_tanh(V x) noexcept {
 
 template <class V>
 inline V silu(V x) noexcept {
+  const auto near = xsimd::abs(x) < V(kNear);
+  if (xsimd::all(near)) return x * sigmoid_near(x);
   return xsimd::select(x < V(-105.0f), V(0.0f), x * vec::sigmoid(x));
 }
 
