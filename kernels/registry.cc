@@ -28,8 +28,8 @@ constexpr const KernelInfo* kAll[] = {
 #if defined(__x86_64__)
     // gemm: kernels/gemm
     &gemm_f32_narrow_avx512,
-    &gemm_f32_square_avx512,
     &gemm_f32_wide_avx512,
+    &gemm_f32_square_avx512,
     &gemm_f32_avx512,
     &gemm_f32_avx2,
     &gemm_f32_sse2,

@@ -62,14 +62,21 @@ inline bool panel_is_direct(const Product& g, int64_t p) {
   return g.direct && (left >= g.shape.nr || left % g.shape.lanes == 0);
 }
 
-inline Epilogue moved(Epilogue e, int64_t row, int64_t col) {
-  if (e.bias_n) e.bias_n += col;
-  if (e.bias_m) e.bias_m += row;
-  if (e.residual) e.residual += row * e.ldr + col;
-  if (e.residual_bf16) e.residual_bf16 += row * e.ldr + col;
-  if (e.bias_i32) e.bias_i32 += col;
-  if (e.scale_n) e.scale_n += col;
-  return e;
+// Points `to`, a copy of `from`, at another row and column. Only pointers are written: whoever copied the
+// whole right after would wait for them to leave the store buffer.
+inline void move_to(const Epilogue& from, int64_t row, int64_t col, Epilogue& to) {
+  const auto add = [](auto* p, int64_t n) { return p ? p + n : p; };
+  to.bias_n = add(from.bias_n, col);
+  to.bias_m = add(from.bias_m, row);
+  to.residual = add(from.residual, row * from.ldr + col);
+  to.residual_bf16 = add(from.residual_bf16, row * from.ldr + col);
+  to.bias_i32 = add(from.bias_i32, col);
+  to.scale_n = add(from.scale_n, col);
+}
+inline Epilogue moved(const Epilogue& e, int64_t row, int64_t col) {
+  Epilogue to = e;
+  move_to(e, row, col, to);
+  return to;
 }
 
 // The rows of a block are cut evenly into tiles, so that none is left tiny.
@@ -132,7 +139,7 @@ inline void fetch_ahead(const Product& g, const Block& block, int64_t group, int
   t.fetch_step = (bytes * (i + 1) / tiles - first) / here;
 }
 
-// Points a tile at panel p, and at what it makes of C.
+// Points a tile, whose epilogue is a copy of g's, at panel p, and at what it makes of C.
 inline void set_panel(const Product& g, int64_t row, int64_t p, GemmTile& t) {
   const int64_t col = p * g.shape.nr;
   t.n = std::min<int64_t>(g.shape.nr, g.shape.n - col);
@@ -143,7 +150,7 @@ inline void set_panel(const Product& g, int64_t row, int64_t p, GemmTile& t) {
     t.b_stride = g.shape.stride(p);
     t.b = (g.direct ? g.b : g.b + g.shape.offset(p)) + g.first_step * t.b_stride;
   }
-  t.epilogue = moved(g.epilogue, row, col);
+  move_to(g.epilogue, row, col, t.epilogue);
   t.c = g.c + row * g.c_stride + col * static_cast<int64_t>(size_of(g.out));
 }
 
@@ -181,6 +188,7 @@ void run_block(const Product& g, const Block& block, Rows&& rows) noexcept {
   t.taps = g.taps;
   t.c_stride = g.c_stride;
   t.out = g.out;
+  t.epilogue = g.epilogue;
   t.interleaved = g.interleaved;
   t.add = g.add;
   t.more = g.more;
