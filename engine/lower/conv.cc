@@ -196,6 +196,7 @@ bool pixels_in_place(const Graph& g, const Node& n, Side side, size_t index) {
   }
   // A transposed convolution whose size is given may be refused.
   const bool sized = n.attrs.has("output_shape") || n.attrs.text("auto_pad", "NOTSET") != "NOTSET";
+  if (side == Side::in && index == 0 && n.attrs.text("input_layout", "NHWC") == "NCHW") return false;
   return n.attrs.text("layout", "NCHW") == "NHWC" && (side == Side::out || index == 0 || index == 3) &&
          (n.is("FusedConv") || !sized);
 }

@@ -84,6 +84,8 @@ std::optional<Lowered> lower_resize(Lowering& l) {
   for (size_t i = first; i < last; ++i)
     plan->axes.push_back(make_resize_axis(x[i], y[i], scales[i], *options));
   if (nearest) {
+    plan->ldx = l.in_ld(0);
+    plan->ldy = l.out_ld();
     const size_t bytes = size_of(type);
     return Lowered{.code = step_code([plan, bytes](const StepArgs& s) {
                      run_resize_nearest(*plan, bytes, s.in[0], s.out[0], nullptr, s.threads);
@@ -99,7 +101,22 @@ std::optional<Lowered> lower_resize(Lowering& l) {
                  .workspace = resize_scratch_bytes(*plan, l.threads)};
 }
 
-constexpr LowerRow kRows[] = {{"Resize", "", lower_resize}};
+// Nearest, where the last axis stays as it is and another does not.
+bool rows_in_place(const Graph& g, const Node& n, Side, size_t index) {
+  const Fact &x = g.fact(n.in(0)), &y = g.fact(n.out(0));
+  if (index > 0 || x.rank() < 2 || n.attrs.has("axes") || !resize_options(n.attrs) ||
+      n.attrs.text("mode", "nearest") != "nearest" ||
+      n.attrs.text("keep_aspect_ratio_policy", "stretch") != "stretch")
+    return false;
+  const Dims from = x.static_dims(), to = y.static_dims();
+  if (from == to || from.back() != to.back() || element_count(from) == 0 || element_count(to) == 0)
+    return false;
+  if (n.in(2) == kNoValue || g.fact(n.in(2)).elements() == 0) return true;
+  const Tensor* scales = g.constant(n.in(2));
+  return scales && scales->dtype() == DType::f32 && scales->data<float>()[from.size() - 1] == 1;
+}
+
+constexpr LowerRow kRows[] = {{"Resize", "", lower_resize, rows_in_place}};
 
 }  // namespace
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 
 #include "kernels/base/levels.h"
 #include "kernels/base/parallel.h"
@@ -184,6 +185,31 @@ void resize_plane(const ResizeTable& t, const ResizePlan& p, const float* x, flo
   }
 }
 
+// Nearest, row by row: each of the last axis, all others flattened into lines.
+void copy_nearest_rows(const ResizePlan& p, size_t bytes, const std::byte* x, std::byte* y,
+                       int threads) noexcept {
+  const ResizeAxis& across = p.axes.back();
+  const auto width = static_cast<int64_t>(bytes);
+  const int64_t row = p.inner * width, ldx = (p.ldx ? p.ldx : p.inner) * width,
+                ldy = (p.ldy ? p.ldy : p.inner) * width;
+  int64_t lines = p.outer;
+  for (size_t i = 0; i + 1 < p.axes.size(); ++i) lines *= p.axes[i].out;
+  const auto source = [](const ResizeAxis& a, int64_t j) {
+    return changes(a) ? int64_t{a.index[static_cast<size_t>(j)]} : j;
+  };
+  parallel_for(threads, lines, kGrain / (across.out * p.inner) + 1, [&](int64_t begin, int64_t end) noexcept {
+    for (int64_t line = begin; line < end; ++line) {
+      int64_t from = 0, rest = line, step = 1;
+      for (size_t i = p.axes.size() - 1; i-- > 0; rest /= p.axes[i].out, step *= p.axes[i].in)
+        from += source(p.axes[i], rest % p.axes[i].out) * step;
+      from += rest * step;
+      std::byte* to = y + line * across.out * ldy;
+      for (int64_t j = 0; j < across.out; ++j, to += ldy)
+        std::memcpy(to, x + (from * across.in + source(across, j)) * ldx, static_cast<size_t>(row));
+    }
+  });
+}
+
 }  // namespace
 
 size_t resize_scratch_bytes(const ResizePlan& p, int threads) noexcept {
@@ -206,6 +232,9 @@ void run_resize_f32(const ResizeTable& t, const ResizePlan& p, const float* x, f
 
 void run_resize_nearest(const ResizePlan& p, size_t bytes, const void* x, void* y, const void* extrapolation,
                         int threads) noexcept {
+  if (p.ldx || p.ldy) {
+    return copy_nearest_rows(p, bytes, static_cast<const std::byte*>(x), static_cast<std::byte*>(y), threads);
+  }
   MapPlan map;
   const auto add = [&map](int64_t in, int64_t out, const int32_t* index) {
     map.x_dims[map.rank] = in;

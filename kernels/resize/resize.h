@@ -50,6 +50,9 @@ struct ResizePlan {
   int64_t outer = 1, inner = 1;
   std::vector<ResizeAxis> axes;  // outermost first; axes that do not change may be left in (in == out, 1 tap)
   float extrapolation = 0;
+  // Nearest only, without extrapolation: elements between rows of `inner`, where they lie in wider tensors; 0
+  // means inner.
+  int64_t ldx = 0, ldy = 0;
 };
 // Bytes of scratch of run_resize_f32, for this many threads.
 size_t resize_scratch_bytes(const ResizePlan& plan, int threads) noexcept;

@@ -75,6 +75,30 @@ TEST_CASE("what convolutions, pools and elementwise operators make is written in
   CHECK(count(steps, "FusedConv") == 4);
 }
 
+TEST_CASE("Resize to the nearest reads and writes rows inside wider tensors, in two axes and one") {
+  for (const int64_t down : {10, 5}) {
+    Build b;
+    const auto parts =
+        b.nodes("Split", {conv(b, b.input({2, 5, 6, 8}), 8, 20), b.ints({13, 7})}, 2, {{"axis", int64_t{3}}});
+    const ValueId larger = b.node("Resize", {parts[0], kNoValue, kNoValue, b.ints({2, down, 15, 13})});
+    const ValueId beside = conv(b, b.input({2, down, 15, 4}), 4, 6);
+    b.output(conv(b, concat(b, {beside, larger}), 19, 5, 3));
+    b.output(b.node("Relu", {parts[1]}));
+    const auto steps = steps_of(b);
+    CHECK(count(steps, "Concat") == 0);
+    CHECK(count(steps, "Split") == 0);
+    CHECK(count(steps, "Resize") == 1);
+  }
+}
+
+TEST_CASE("a convolution that reads channels-first takes no part of a line") {
+  Build b;
+  const ValueId part = b.node("Slice", {b.input({2, 3, 9, 20}), b.ints({4}), b.ints({17}), b.ints({3})});
+  b.output(b.node("FusedConv", {part, b.weights({8, 3, 3, 3})},
+                  {{"layout", std::string("NHWC")}, {"input_layout", std::string("NCHW")}}, "skyline"));
+  CHECK(count(steps_of(b), "Slice") == 1);
+}
+
 TEST_CASE("a block that grows, as in DenseNet: every Concat is a piece of the next") {
   Build b;
   ValueId all = conv(b, b.input({1, 4, 5, 6}), 6, 16);
