@@ -29,7 +29,7 @@ constexpr double kNearBytes = 640 << 10;
 constexpr double kCopy = 0.04, kGather = 1.4, kPoolPlain = 0.8, kPoolLast = 0.08;
 constexpr double kResizePlain = 0.5, kResizeLast = 0.1, kGlobal = 0.02, kGlobalRow = 75, kLrnPlain = 0.15,
                  kLrnLast = 0.2;
-constexpr double kFourChannels = 0.2, kStrips = 0.2;
+constexpr double kFourChannels = 0.2;
 constexpr double kSoftmaxRows = 0.15, kSoftmaxStrided = 0.16;
 
 Dims stored_dims(const Graph& g, ValueId v, LayoutForm::Kind kind) {
@@ -165,23 +165,10 @@ double LayoutModel::move(const Fact& fact, Layout from) {
 
 namespace {
 
-// What computing a convolution and the depthwise one behind it strip by strip saves
-// (graph/passes/fuse_strips.cc), which takes channels-last input.
-double lost_strips(const Graph& g, const Node& n) {
-  const ValueId y = n.out(0);
-  const auto bytes = static_cast<double>(g.fact(y).bytes());
-  if (bytes < kNearBytes || g.value(y).uses.size() != 1) return 0;
-  const Node& next = g.node(g.value(y).uses[0].node);
-  const bool depthwise = is_convolution(next) && next.attrs.integer("group", 1) > 1 &&
-                         g.fact(y).dims[1] == Dim(next.attrs.integer("group", 1));
-  return depthwise ? kStrips * bytes : 0;
-}
-
 // Nanoseconds.
 double conv_cost(const Graph& g, const LayoutChoice& choice, LayoutForm::Kind kind) {
   const Node& n = g.node(choice.node);
-  if (choice.forms.size() < 3) return 0;
-  if (kind == LayoutForm::Kind::planes) return lost_strips(g, n);
+  if (choice.forms.size() < 3 || kind == LayoutForm::Kind::planes) return 0;
   // Four channels read channels-last are slower than as planes (mlsd_320_tiny: 1.6 ms against 0.9); with
   // three both are the same.
   return g.fact(n.in(0)).dims[1] == Dim(4) ? kFourChannels * static_cast<double>(g.fact(n.out(0)).bytes())

@@ -1,5 +1,5 @@
-// FusedConv over the result of FusedConv, one of them depthwise, both channels-last and the result between
-// them too large for L2 => Strips, which computes both a few rows at a time. Two at a time; the driver makes
+// FusedConv over the result of FusedConv, one of them depthwise, the result between them channels-last and
+// too large for L2 => Strips, which computes both a few rows at a time. Two at a time; the driver makes
 // chains. Dense convolutions do enough with every byte to stay apart: ResNet-50's lost 4 % in strips.
 #include "graph/ir/infer.h"
 #include "graph/ir/precision.h"
@@ -17,11 +17,14 @@ constexpr int64_t kLeastBytes = 768 << 10;
 constexpr int64_t kMostRowBytes = 512 << 10, kMostWeightBytes = 512 << 10;
 constexpr size_t kMostConvs = 16;
 
+bool reads_planes(const Node& conv) {
+  return conv.attrs.text("input_layout", "NHWC") == "NCHW";
+}
+
 bool is_strip_conv(const Graph& g, const Node& n) {
   if (!n.is("FusedConv") || n.op->domain != "skyline" || n.attrs.text("layout", "NCHW") != "NHWC")
     return false;
-  if (n.attrs.has("input_layout") || rank_of(g, n.in(0)) != 4 || !g.constant(n.in(1)) ||
-      (n.in(2) != kNoValue && !g.constant(n.in(2))))
+  if (rank_of(g, n.in(0)) != 4 || !g.constant(n.in(1)) || (n.in(2) != kNoValue && !g.constant(n.in(2))))
     return false;
   if (precision_of(n) != Precision::f32) return false;
   for (ValueId v : n.inputs) {
@@ -31,7 +34,8 @@ bool is_strip_conv(const Graph& g, const Node& n) {
   const Dims dilation = n.attrs.integers("dilations", {1, 1}), pads = n.attrs.integers("pads", {0, 0, 0, 0});
   if (n.attrs.text("auto_pad", "NOTSET") != "NOTSET" || x[0] < 1) return false;
   const int64_t reach = (kernel[2] - 1) * dilation[0] + 1;
-  return pads[0] >= 0 && pads[2] >= 0 && pads[0] < reach && pads[2] < reach && x[1] >= reach;
+  const int64_t height = x[reads_planes(n) ? 2 : 1];
+  return pads[0] >= 0 && pads[2] >= 0 && pads[0] < reach && pads[2] < reach && height >= reach;
 }
 
 bool is_link(const Graph& g, const Node& n) {
@@ -114,7 +118,7 @@ bool is_small(const Graph& body) {
 
 std::optional<Patch> run(const Graph& g, NodeId id) {
   const Node& then = g.node(id);
-  if (then.inputs.empty() || !is_link(g, then)) return std::nullopt;
+  if (then.inputs.empty() || !is_link(g, then) || reads_planes(then)) return std::nullopt;
   const ValueId x = then.in(0);
   const NodeId from = g.producer(x);
   if (from == kNoNode || !used_once(g, x) || !is_link(g, g.node(from))) return std::nullopt;

@@ -34,6 +34,7 @@ extern const Pass kDecomposeBatchNorm;  // BatchNormalization that stands alone 
 extern const Pass kFoldScaleAfter;      // Mul, Div, Add, Sub by constants per channel after a contraction
 extern const Pass kFoldScaleBefore;     // the same before a Conv
 extern const Pass kFoldPad;             // Pad into Conv and pools
+extern const Pass kFoldSpaceToDepth;    // SpaceToDepth and Focus into Conv
 
 // Recognition of what is spelled out.
 extern const Pass kRecogniseActivation;  // HardSigmoid, HardSwish, Swish, LeakyRelu, Clip

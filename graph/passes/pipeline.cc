@@ -22,7 +22,7 @@ const std::array kPortable = {
     // Folding.
     kFoldNormScale,
     // Folding comes before fusion, which hides weights and bias behind an epilogue.
-    kFoldPad, kFoldBatchNorm, kFoldScaleAfter, kFoldScaleBefore, kDecomposeBatchNorm,
+    kFoldPad, kFoldSpaceToDepth, kFoldBatchNorm, kFoldScaleAfter, kFoldScaleBefore, kDecomposeBatchNorm,
     // Fusion.
     kFuseResidual, kFuseActivation};
 

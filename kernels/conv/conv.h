@@ -123,7 +123,8 @@ void conv_pack(const ConvPlan& plan, const ConvWeights& weights, std::byte* pack
 
 struct ConvArgs {
   const void* x = nullptr;
-  int64_t ldx = 0;               // elements between pixels of x; 0 means ic
+  // Elements between pixels of x; 0 means ic. Of planar x: between its channels; 0 means in_pixels().
+  int64_t ldx = 0;
   const std::byte* w = nullptr;  // packed
   void* y = nullptr;
   int64_t ldy =

@@ -25,6 +25,12 @@ size_t to_size(int64_t n) {
   return static_cast<size_t>(n);
 }
 
+// Pixels that many floats apart would share sets of L1: tiles read more of them at a time than a set has
+// ways.
+int64_t apart(int64_t channels) {
+  return channels % 256 == 0 ? channels + 16 : channels;
+}
+
 // How the lines of a problem lie in memory, and how many make a block. In floats, lines and pixels.
 struct Geometry {
   int64_t lines;           // of input per output line
@@ -44,7 +50,7 @@ Geometry geometry(const ConvProblem& p, int64_t ldx) {
   g.first = -p.pad_begin[2];
   g.columns = (p.out(2) - 1) * p.stride[2] + (p.kernel[2] - 1) * p.dilation[2] + 1;
   g.copies = g.first < 0 || g.first + g.columns > p.in[2];
-  g.pixel = p.planar ? 1 : g.copies ? p.ic : ldx;
+  g.pixel = p.planar ? 1 : g.copies ? apart(p.ic) : ldx;
   g.slot = static_cast<int64_t>(align_up(to_size(g.columns * g.pixel * 4)) / 4);
   const auto in_rows = [&](int64_t rows) {
     return std::min(p.in[1], (rows - 1) * p.stride[1] + (p.kernel[1] - 1) * p.dilation[1] + 1);
@@ -74,13 +80,9 @@ bool is_flat(const ConvProblem& p) {
 bool has_stride(const ConvProblem& p) {
   return p.stride != Dims3{1, 1, 1};
 }
-// Whether pixels are copied to where they lie side by side, but not at distances at which they would share
-// sets of L1: high tiles read more of them at a time than a set has ways.
+// Whether pixels are copied to where they lie side by side, for a stride's sake or that of their distances.
 bool is_gathered(const ConvProblem& p) {
   return has_stride(p) || (p.ic % 1024 == 0 && p.n * p.out_pixels() < kManyPixels);
-}
-int64_t gathered_pixel(const ConvProblem& p) {
-  return p.ic % 256 == 0 ? p.ic + 16 : p.ic;
 }
 
 // Pixels of a flat problem at a time. Weights that fit into L2 are read again for every block of pixels,
@@ -101,22 +103,22 @@ struct Direct {
   const float* source(int64_t image, int64_t channel, int64_t z, int64_t y) const {
     const auto* x = static_cast<const float*>(run.args.x);
     const int64_t line = z * p.in[1] + y;
-    if (p.planar) return x + ((image * p.ic + channel) * p.in[0] * p.in[1] + line) * p.in[2];
+    if (p.planar) return x + (image * p.ic + channel) * run.args.ldx + line * p.in[2];
     return x + (image * p.in[0] * p.in[1] + line) * p.in[2] * run.args.ldx;
   }
 
   void copy_line(float* to, const float* from) const {
-    const int64_t width = g.pixel, ldx = p.planar ? 1 : run.args.ldx;
+    const int64_t width = p.planar ? 1 : p.ic, ldx = p.planar ? 1 : run.args.ldx;
     const int64_t begin = std::clamp<int64_t>(-g.first, 0, g.columns);
     const int64_t end = std::clamp<int64_t>(p.in[2] - g.first, begin, g.columns);
-    clear(to, begin * width);
+    clear(to, begin * g.pixel);
     const float* x = from + (begin + g.first) * ldx;
-    if (ldx == width) {
+    if (ldx == width && g.pixel == width) {
       std::memcpy(to + begin * width, x, to_size((end - begin) * width * 4));
     } else {
-      for (int64_t i = begin; i < end; ++i, x += ldx) std::memcpy(to + i * width, x, to_size(width * 4));
+      for (int64_t i = begin; i < end; ++i, x += ldx) std::memcpy(to + i * g.pixel, x, to_size(width * 4));
     }
-    clear(to + end * width, (g.columns - end) * width);
+    clear(to + end * g.pixel, (g.columns - end) * g.pixel);
   }
 
   // Pointers for output lines [y0, y1) of one image and depth, and the copies behind them.
@@ -163,6 +165,7 @@ struct Direct {
     d.pixel = p.stride[2] * g.pixel;
     d.ldy = run.args.ldy;
     d.pixels = p.out(2);
+    d.epilogue = run.args.epilogue;
     return d;
   }
 
@@ -192,7 +195,7 @@ struct Direct {
           const int64_t pixel = (l + i) * ow;
           d.x = pointers + i * g.lines;
           d.y = static_cast<float*>(run.args.y) + pixel * d.ldy + col;
-          d.epilogue = moved(run.args.epilogue, pixel, col);
+          move_to(run.args.epilogue, pixel, col, d.epilogue);
           kernel.run(d);
         }
       }
@@ -230,8 +233,9 @@ struct Flat {
     d.x = &x;
     d.lines = 1;
     d.steps = shape.steps;
-    d.pixel = copied ? gathered_pixel(p) : run.args.ldx;
+    d.pixel = copied ? apart(p.ic) : run.args.ldx;
     d.ldy = run.args.ldy;
+    d.epilogue = run.args.epilogue;
     for (int64_t m = m0; m < m1; m += d.pixels) {
       d.pixels = std::min(block, m1 - m);
       if (copied) gather(m, d.pixels, gathered);
@@ -252,7 +256,7 @@ struct Flat {
           d.fetch = reinterpret_cast<const std::byte*>(x + block * d.pixel) + d.fetch_bytes * (q - q0);
         }
         d.y = static_cast<float*>(run.args.y) + m * d.ldy + col;
-        d.epilogue = moved(run.args.epilogue, m, col);
+        move_to(run.args.epilogue, m, col, d.epilogue);
         kernel.run(d);
       }
     }
@@ -262,7 +266,7 @@ struct Flat {
   void gather(int64_t m, int64_t count, float* to) const {
     const ConvProblem& p = run.plan.problem;
     const int64_t od = p.out(0), oh = p.out(1), ow = p.out(2);
-    for (int64_t i = m; i < m + count; ++i, to += gathered_pixel(p)) {
+    for (int64_t i = m; i < m + count; ++i, to += apart(p.ic)) {
       const int64_t line = i / ow, plane = line / oh;
       const int64_t z = plane / od * p.in[0] + plane % od * p.stride[0];
       const int64_t pixel = (z * p.in[1] + line % oh * p.stride[1]) * p.in[2] + i % ow * p.stride[2];
@@ -305,8 +309,7 @@ size_t pointer_bytes(const Geometry& g) {
 size_t direct_scratch(const ConvProblem& p) noexcept {
   if (is_flat(p)) {
     const int64_t most = std::max(flat_block(p, false), flat_block(p, true));
-    return is_gathered(p) ? align_up(to_size(std::min(most, p.n * p.out_pixels()) * gathered_pixel(p) * 4))
-                          : 0;
+    return is_gathered(p) ? align_up(to_size(std::min(most, p.n * p.out_pixels()) * apart(p.ic) * 4)) : 0;
   }
   const Geometry g = geometry(p, p.ic);
   return pointer_bytes(g) + (g.copies ? to_size(g.planes * g.in_rows * g.slot * 4) : 0);

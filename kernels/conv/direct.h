@@ -52,9 +52,10 @@ extern const DirectKernel window3_f32_avx512, window3_f32_avx2, window3_f32_sse2
 extern const DirectKernel window3s2_f32_avx512, window3s2_f32_avx2, window3s2_f32_sse2;
 extern const DirectKernel window5_f32_avx512, window5_f32_avx2, window5_f32_sse2;
 extern const DirectKernel window5s2_f32_avx512, window5s2_f32_avx2, window5s2_f32_sse2;
+extern const DirectKernel window6s2_f32_avx512, window6s2_f32_avx2, window6s2_f32_sse2;
 #elif defined(__aarch64__)
 extern const DirectKernel dots_f32_neon, direct_f32_neon, window3_f32_neon, window3s2_f32_neon,
-    window5_f32_neon, window5s2_f32_neon;
+    window5_f32_neon, window5s2_f32_neon, window6s2_f32_neon;
 #endif
 
 }  // namespace skyline::kernels

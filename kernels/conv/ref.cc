@@ -27,7 +27,9 @@ int64_t meets(const ConvProblem& p, int axis, int64_t o, int64_t k) {
 double sum_at(const ConvProblem& p, const ConvArgs& args, const ConvWeights& w, int64_t image, const Dims3& o,
               int64_t oc) {
   const int64_t icg = p.ic / p.groups, ocg = p.oc / p.groups, group = oc / ocg,
-                ldx = args.ldx ? args.ldx : p.ic;
+                ldx = args.ldx   ? args.ldx
+                      : p.planar ? p.in_pixels()
+                                 : p.ic;
   const double zero = w.zero_point ? element(w.zero_point, p.b, w.zero_point_per_oc ? oc : 0) : 0;
   double sum = 0;
   for (int64_t tap = 0; tap < p.taps(); ++tap) {
@@ -40,7 +42,7 @@ double sum_at(const ConvProblem& p, const ConvArgs& args, const ConvWeights& w, 
       const int64_t ic = group * icg + c;
       const int64_t at = p.transposed ? ic * ocg + oc % ocg : oc * icg + c;
       const int64_t from =
-          p.planar ? (image * p.ic + ic) * p.in_pixels() + pixel - image * p.in_pixels() : pixel * ldx + ic;
+          p.planar ? (image * p.ic + ic) * ldx + pixel - image * p.in_pixels() : pixel * ldx + ic;
       sum += (element(args.x, p.a, from) - args.x_zero) * (element(w.w, p.b, at * p.taps() + tap) - zero);
     }
   }

@@ -92,7 +92,7 @@ void conv_run(const ConvPlan& plan, const ConvArgs& args, std::byte* workspace, 
   const ConvProblem& p = plan.problem;
   if (p.n == 0 || p.out(0) <= 0 || p.out(1) <= 0 || p.out(2) <= 0) return;
   ConvArgs a = args;
-  if (!a.ldx) a.ldx = p.ic;
+  if (!a.ldx) a.ldx = p.planar ? p.in_pixels() : p.ic;
   if (!a.ldy) a.ldy = p.oc;
   if (!a.epilogue.ldr) a.epilogue.ldr = p.oc;
   threads = std::max(threads, 1);

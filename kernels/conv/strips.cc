@@ -45,7 +45,7 @@ ConvProblem part_of(const ConvProblem& whole, Rows out) {
 bool fits(std::span<const StripStage> stages) {
   for (size_t i = 0; i < stages.size(); ++i) {
     const ConvProblem& p = stages[i].problem;
-    if (p.transposed || p.planar || p.a != DType::f32 || p.c != DType::f32) return false;
+    if (p.transposed || (p.planar && i > 0) || p.a != DType::f32 || p.c != DType::f32) return false;
     if (p.in[0] != 1 || p.kernel[0] != 1 || p.pad_begin[0] != 0 || p.pad_end[0] != 0) return false;
     // Every output row must see an input row, and cropping is not for strips.
     if (p.pad_begin[1] < 0 || p.pad_end[1] < 0 || p.pad_begin[1] >= reach_of(p) ||
@@ -194,7 +194,13 @@ void run_call(const StripPlan& plan, const StripArgs& args, int64_t image, const
     a.y = args.y + (image * p.out(1) + call.out_row) * row;
   }
   if (call.out_rows == 0) return;
-  a.x = stage > 0 ? buffer(stage - 1) : args.x + (image * p.in[1] + call.in_row) * p.in[2] * p.ic;
+  if (stage > 0) {
+    a.x = buffer(stage - 1);
+  } else {
+    const int64_t line = call.in_row * p.in[2];
+    a.x = args.x + image * p.in_pixels() * p.ic + (p.planar ? line : line * p.ic);
+    a.ldx = p.planar ? p.in_pixels() : p.ic;
+  }
   a.w = operands.w;
   a.epilogue.bias_n = operands.bias;
   a.epilogue.act = operands.act;

@@ -15,7 +15,7 @@
 namespace skyline::kernels {
 
 struct StripStage {
-  ConvProblem problem;    // f32, not transposed, over whole images; depth 1
+  ConvProblem problem;    // f32, not transposed, over whole images; depth 1; only the first may be planar
   bool residual = false;  // a tensor of the result's shape is added
 };
 

@@ -1,4 +1,4 @@
-// Direct convolution with a window of 3 or 5 columns known to the compiler: a value of x is broadcast once
+// Direct convolution with a window of 3, 5 or 6 columns known to the compiler: a value of x is broadcast once
 // and used for all taps that meet it, from weights kept in registers. That is one load for up to 3 or 5
 // multiply-adds, where a plain tile has one for each vector of channels. The contract is in direct.h.
 #include "kernels/conv/direct_tile.h"
@@ -32,7 +32,7 @@ inline const float* multiply(Tile<M, NV>& tile, const float* x, int64_t distance
       ahead.at += ahead.step;
     }
     F32 vw[Window][NV];
-#pragma GCC unroll 5
+#pragma GCC unroll 6
     for (int t = 0; t < Window; ++t) {
 #pragma GCC unroll 2
       for (int j = 0; j < NV; ++j) vw[t][j] = load(w + (t * NV + j) * kLanes);
@@ -40,7 +40,7 @@ inline const float* multiply(Tile<M, NV>& tile, const float* x, int64_t distance
 #pragma GCC unroll 64
     for (int c = 0; c < kColumns; ++c) {
       const F32 vx = columns.broadcast(c);
-#pragma GCC unroll 5
+#pragma GCC unroll 6
       for (int t = c % Stride; t < Window; t += Stride) {
         const int i = (c - t) / Stride;
         if (c < t || i >= M) continue;
@@ -137,5 +137,8 @@ constinit const DirectKernel SKYLINE_TAGGED(window5_f32) = row(SKYLINE_TEXT(SKYL
                                                                run<5, 1>, 5, 1);
 constinit const DirectKernel SKYLINE_TAGGED(window5s2_f32) = row(SKYLINE_TEXT(SKYLINE_TAGGED(window5s2_f32)),
                                                                  run<5, 2>, 5, 2);
+// What becomes of a 3x3 window over pixels gathered two by two (YOLO's Focus).
+constinit const DirectKernel SKYLINE_TAGGED(window6s2_f32) = row(SKYLINE_TEXT(SKYLINE_TAGGED(window6s2_f32)),
+                                                                 run<6, 2>, 6, 2);
 
 }  // namespace skyline::kernels

@@ -1,3 +1,5 @@
+#include <array>
+
 #include "tests/graph/passes/build.h"
 
 using namespace skyline;
@@ -260,4 +262,61 @@ TEST_CASE("fold-pad into Conv and pools") {
   CHECK(left(average_own, ones) == 2);
   CHECK(left(max, ones) == 2);
   CHECK(left(convolve, ones, false, "reflect") == 2);
+}
+
+namespace {
+
+// Pixels of blocks of two by two as channels, as Slices one after the other.
+ValueId focus(Build& b, ValueId x, std::vector<std::array<int64_t, 2>> starts, int64_t step = 2) {
+  std::vector<ValueId> parts;
+  for (const auto& [row, column] : starts) {
+    const ValueId rows = b.node("Slice", {x, b.ints({row}), b.ints({1 << 20}), b.ints({2}), b.ints({step})});
+    parts.push_back(
+        b.node("Slice", {rows, b.ints({column}), b.ints({1 << 20}), b.ints({-1}), b.ints({step})}));
+  }
+  return b.node("Concat", parts, {{"axis", int64_t{1}}});
+}
+
+int nodes_left(Build& b, ValueId gathered, Dims weights, Attrs attrs = {}) {
+  b.output(b.node("Conv", {gathered, b.weights(std::move(weights))}, attrs));
+  return static_cast<int>(optimized(b.g, {kFoldSpaceToDepth}).node_count());
+}
+
+}  // namespace
+
+TEST_CASE("fold-space-to-depth into Conv") {
+  const std::vector<std::array<int64_t, 2>> all = {{0, 0}, {1, 0}, {0, 1}, {1, 1}};
+  const Attrs padded = {{"pads", Dims{1, 0, 2, 1}}, {"strides", Dims{1, 2}}};
+  {
+    Build b;
+    CHECK(nodes_left(b, focus(b, b.input({2, 3, 8, 12}), all), {5, 12, 3, 3}, padded) == 1);
+  }
+  {
+    Build b;
+    const ValueId x = b.input({1, 2, 8, 8});
+    const ValueId gathered = b.node("SpaceToDepth", {x}, {{"blocksize", int64_t{4}}});
+    CHECK(nodes_left(b, gathered, {3, 32, 1, 2}) == 1);
+  }
+  {  // a size that blocks do not fill
+    Build b;
+    CHECK(nodes_left(b, focus(b, b.input({1, 3, 8, 12}), all, 4), {5, 12, 1, 1}) > 1);
+  }
+  {  // a pixel twice
+    Build b;
+    CHECK(nodes_left(b, focus(b, b.input({1, 3, 8, 8}), {{0, 0}, {1, 0}, {0, 1}, {0, 1}}), {5, 12, 3, 3}) >
+          1);
+  }
+  {  // groups and dilations
+    Build b;
+    CHECK(nodes_left(b, focus(b, b.input({1, 3, 8, 8}), all), {4, 6, 3, 3}, {{"group", int64_t{2}}}) > 1);
+    Build c;
+    CHECK(nodes_left(c, focus(c, c.input({1, 3, 12, 12}), all), {4, 12, 2, 2}, {{"dilations", Dims{2, 2}}}) >
+          1);
+  }
+  {  // read by something else
+    Build b;
+    const ValueId gathered = focus(b, b.input({1, 3, 8, 8}), all);
+    b.output(b.node("Relu", {gathered}));
+    CHECK(nodes_left(b, gathered, {4, 12, 3, 3}) > 2);
+  }
 }

@@ -48,6 +48,17 @@ TEST_CASE("convolutions around a large intermediate become one node, however man
   CHECK(chain.graph.node(chain.convs[2]).in(3) == chain.graph.node(chain.convs[0]).in(0));
 }
 
+TEST_CASE("the first convolution may read its input channels-first") {
+  Build b;
+  const ValueId x = b.input({1, 2, 64, 96});
+  const ValueId a = b.node(
+      "FusedConv", {x, b.weights({32, 2, 3, 3}), b.weights({32})},
+      {{"layout", std::string("NHWC")}, {"input_layout", std::string("NCHW")}, {"pads", Dims{1, 1, 1, 1}}},
+      "skyline");
+  b.output(depthwise(b, a, 32));
+  CHECK(strips_of(b) == 1);
+}
+
 TEST_CASE(
     "convolutions stay apart when the intermediate is small, wanted elsewhere, dense, or not channels-last") {
   Build small;

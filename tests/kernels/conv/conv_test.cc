@@ -22,11 +22,11 @@ TEST_CASE("f32 conv: 1x1, strides, paddings, dilations and kernels of all sizes"
   check_f32(p, 3);
 }
 
-TEST_CASE("f32 conv: windows of 3 and 5 on lines of all lengths, channels-first input, runs of lines") {
+TEST_CASE("f32 conv: windows of 3, 5 and 6 on lines of all lengths, channels-first input, runs of lines") {
   int variant = 0;
   for (int64_t width : {1, 4, 13, 29, 58}) {
     for (int64_t stride : {1, 2}) {
-      for (int64_t k : {3, 5}) {
+      for (int64_t k : {3, 5, 6}) {
         check_f32(image(2, 7, 6, width, k, stride, k / 2), variant++);
         check_f32(image(9, 33, 5, width, k, stride, 1), variant++);
         ConvProblem planar = image(3, 9 + 20 * stride, 6, width + 4, k, stride, k / 2);
@@ -138,7 +138,7 @@ TEST_CASE("f32 conv: one and three dimensions, kernels larger than the input") {
 TEST_CASE("f32 conv: groups and depthwise with all strides, dilations and channel tails") {
   int variant = 0;
   for (int64_t c : {2, 5, 16, 35}) {
-    for (int64_t k : {3, 5}) {
+    for (int64_t k : {3, 5, 6}) {
       for (int64_t stride : {1, 2, 3}) {
         for (int64_t dilation : {1, 2}) {
           ConvProblem p = image(c, c, 7, 21, k, stride, k / 2);

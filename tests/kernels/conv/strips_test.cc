@@ -145,6 +145,14 @@ TEST_CASE("strips: the bits of the convolutions one by one") {
   }
 }
 
+TEST_CASE("strips: a first convolution that reads channels-first images") {
+  for (int64_t channels : {1, 3}) {
+    ConvProblem first = conv(2, channels, 18, 23, 14, 3, 2, 1);
+    first.planar = true;
+    check(Chain({first, after(first, 18, 3, 1, 1, true), after(first, 5, 1, 1, 0)}));
+  }
+}
+
 TEST_CASE("strips: long chains, dilation, strides larger than kernels, no padding, residual inside") {
   const ConvProblem a = conv(1, 3, 6, 40, 10, 3, 2, 1), b = after(a, 6, 3, 1, 1, true),
                     c = after(b, 4, 1, 1, 0), d = after(c, 16, 1, 1, 0), e = after(d, 16, 3, 2, 1, true),
@@ -171,5 +179,8 @@ TEST_CASE("strips: what makes no chain is refused") {
   CHECK(refused(after(a, 5, 11, 1, 5)));         // larger than the image
   ConvProblem p = after(a, 5, 3, 1, 1);
   p.transposed = true;
+  CHECK(refused(p));
+  p.transposed = false;
+  p.planar = true;
   CHECK(refused(p));
 }
