@@ -84,6 +84,24 @@ bool reorders_for_rung(const ConvProblem& p, IsaSet isa, const ConvChoice& choic
   return true;
 }
 
+// The algorithm and row that the node wishes for, where they can take it.
+ConvChoice choice_of(const Lowering& l, const ConvProblem& p) {
+  ConvChoice choice{.winograd = l.constant(1) != nullptr};
+  const std::string wanted = wanted_kernel(l.node);
+  if (wanted.empty() || p.precision != Precision::f32) return choice;
+  const GemmKernel* row = p.a == DType::f32 ? l.wanted_gemm() : nullptr;
+  for (const ConvAlgorithm& a : conv_algorithms()) {
+    const bool runs_rows = a.method == ConvMethod::gemm || a.method == ConvMethod::gather ||
+                           a.method == ConvMethod::indirect;
+    if (row ? !runs_rows : a.name != wanted) continue;
+    if (!a.refusal(p, l.isa).empty() || (a.method == ConvMethod::winograd && !choice.winograd)) continue;
+    choice.algorithm = &a;
+    choice.kernel = row;
+    break;
+  }
+  return choice;
+}
+
 std::optional<Lowered> lower_with(Lowering& l, const ConvShape& shape, Activation act) {
   if (!takes_types(l)) return std::nullopt;
   ConvProblem p = shape.problem;
@@ -93,7 +111,7 @@ std::optional<Lowered> lower_with(Lowering& l, const ConvShape& shape, Activatio
   if (spatial(out, 1) != Dims3{p.out(0), p.out(1), p.out(2)}) {
     throw Error(Code::internal, "the kernel's output size is not the operator's " + to_string(l.out_dims()));
   }
-  const ConvChoice choice{.winograd = l.constant(1) != nullptr};
+  const ConvChoice choice = choice_of(l, p);
   auto plan = std::make_shared<const ConvPlan>(conv_plan(p, l.isa, choice));
   // A rung needs pixels whose channels lie side by side, and is worth making them so.
   const bool reorder = p.planar && reorders_for_rung(p, l.isa, choice, plan);

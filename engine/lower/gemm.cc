@@ -77,7 +77,8 @@ std::optional<Lowered> lower_product(Lowering& l, const MatProduct& p) {
   }
   problem.batch = element_count(batch);
   problem.const_b = l.constant(1) && element_count(batch_b) == 1;
-  const GemmPlan plan = gemm_plan(problem, l.isa);
+  const bool f32 = problem.a == DType::f32 && problem.c == DType::f32;
+  const GemmPlan plan = gemm_plan(problem, l.isa, f32 ? l.wanted_gemm() : nullptr);
 
   GemmArgs args;
   args.lda = a[a.size() - 1];

@@ -16,8 +16,12 @@
 #include "graph/ir/op.h"
 #include "kernels/base/memory.h"
 #include "skyline/isa.h"
+#include "skyline/kernel.h"
 
 namespace skyline {
+namespace kernels {
+struct GemmKernel;
+}
 
 // What a step gets at run time. Operands are in the node's order; an omitted one is null.
 struct StepArgs {
@@ -102,9 +106,16 @@ class Lowering {
   const Node& node;
   const IsaSet isa;   // kernels must not need more
   const int threads;  // of the session; StepArgs::threads at run time is at most this
+  std::span<const KernelInfo* const> own_kernels = {};  // the user's rows
+  // The row of op "gemm" for f32 that the node wishes for and the ISA has; null if none.
+  const kernels::GemmKernel* wanted_gemm() const;
 
   // The same for a node of a graph that belongs to this node (a body).
-  Lowering at(const Graph& g, const Node& n) const { return {g, n, isa, threads, cache_}; }
+  Lowering at(const Graph& g, const Node& n) const {
+    Lowering other(g, n, isa, threads, cache_);
+    other.own_kernels = own_kernels;
+    return other;
+  }
 
   const Attrs& attrs() const { return node.attrs; }
   bool has(size_t i) const { return node.in(i) != kNoValue; }

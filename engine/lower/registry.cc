@@ -1,6 +1,8 @@
 #include <map>
 
 #include "engine/lower/families.h"
+#include "graph/ir/precision.h"
+#include "kernels/gemm/tile.h"
 
 namespace skyline {
 
@@ -106,6 +108,18 @@ std::optional<Dims> Lowering::constant_ints(size_t i) const {
   if (t->dtype() == DType::i64) return Dims(t->data<int64_t>(), t->data<int64_t>() + t->size());
   if (t->dtype() == DType::i32) return Dims(t->data<int32_t>(), t->data<int32_t>() + t->size());
   return std::nullopt;
+}
+
+const kernels::GemmKernel* Lowering::wanted_gemm() const {
+  const std::string wanted = wanted_kernel(node);
+  if (wanted.empty() || precision_of(node) != Precision::f32) return nullptr;
+  for (const auto& rows : {all_kernels(), own_kernels}) {
+    for (const KernelInfo* row : rows) {
+      if (row->op == "gemm" && row->name == wanted && row->in == DType::f32 && usable(*row, isa))
+        return static_cast<const kernels::GemmKernel*>(row);
+    }
+  }
+  return nullptr;
 }
 
 std::shared_ptr<const std::byte> Lowering::pack(size_t i, const std::string& form, size_t bytes,

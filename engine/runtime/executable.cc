@@ -166,10 +166,15 @@ std::shared_ptr<const Plan> Executable::compile(std::span<const Value> inputs) c
 
 std::shared_ptr<const Plan> Executable::lower(Graph g, bool owns_constants, bool writes_inputs) const {
   const SessionOptions& o = session_.options;
-  auto plan = std::make_shared<Plan>(
-      std::move(g),
-      PlanOptions{session_.isa, o.threads, o.max_tensor_bytes, o.optimize, owns_constants, writes_inputs},
-      session_.cache);
+  auto plan = std::make_shared<Plan>(std::move(g),
+                                     PlanOptions{.isa = session_.isa,
+                                                 .threads = o.threads,
+                                                 .max_tensor_bytes = o.max_tensor_bytes,
+                                                 .kernels = o.optimize,
+                                                 .own_kernels = o.kernels,
+                                                 .owns_constants = owns_constants,
+                                                 .writes_inputs = writes_inputs},
+                                     session_.cache);
   plan->bodies = std::make_shared<BodyCache>();
   for (uint32_t v = 0; v < plan->graph().value_slots(); ++v) {
     const Tensor& c = plan->graph().value(ValueId{v}).constant;

@@ -275,6 +275,7 @@ class Plan::Builder {
     const LowerRow* row = find_lowering(*n.op);
     if (!row) return {};
     Lowering l(g_, n, p_.options_.isa, p_.options_.threads, cache_, rows);
+    l.own_kernels = p_.options_.own_kernels;
     try {
       std::optional<Lowered> low = row->lower(l);
       if (low && low->code && p_.options_.owns_constants) release_packed(n, l);

@@ -163,6 +163,7 @@ void set_up(SessionState& state, Graph& g, const SessionOptions& options) {
   check_rung(options.precision, state.isa);
   for (const auto& [node, rung] : options.node_precision) check_rung(rung, state.isa);
   assign_precision(g, options.precision, options.node_precision);
+  assign_kernels(g, options.node_kernels);
 }
 
 void Session::Impl::describe() {

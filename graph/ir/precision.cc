@@ -8,43 +8,32 @@
 namespace skyline {
 namespace {
 
-constexpr std::string_view kAttr = "precision", kStore = "store";
+constexpr std::string_view kAttr = "precision", kStore = "store", kKernel = "kernel";
 
-struct Assignment {
-  Precision all;
-  const std::map<std::string, Precision>& nodes;
-  std::set<std::string> met;
-
-  void apply(Node& n) {
-    const auto it = nodes.find(n.name);
-    if (it == nodes.end() && all == Precision::model) return;
-    const Precision p = it == nodes.end() ? all : it->second;
-    if (it != nodes.end()) met.insert(n.name);
-    if (p == Precision::f32 || p == Precision::model) {
-      n.attrs.erase(kAttr);
-    } else {
-      n.attrs.set(std::string(kAttr), std::string(name(p)));
+// Calls f for every contraction, those of bodies included.
+template <class F>
+void for_contractions(Graph& g, F&& f) {
+  for (NodeId id : g.order()) {
+    Node& n = g.node(id);
+    // A body is shared and immutable: the node gets another.
+    std::vector<std::pair<std::string, GraphPtr>> bodies;
+    for (const auto& [key, value] : n.attrs) {
+      const auto* body = std::get_if<GraphPtr>(&value);
+      if (body && *body) bodies.emplace_back(key, *body);
     }
-  }
-
-  void apply(Graph& g) {
-    for (NodeId id : g.order()) {
-      Node& n = g.node(id);
-      // A body is shared and immutable: the node gets another.
-      std::vector<std::pair<std::string, GraphPtr>> bodies;
-      for (const auto& [key, value] : n.attrs) {
-        const auto* body = std::get_if<GraphPtr>(&value);
-        if (body && *body) bodies.emplace_back(key, *body);
-      }
-      for (auto& [key, body] : bodies) {
-        auto copy = std::make_shared<Graph>(*body);
-        apply(*copy);
-        n.attrs.set(key, GraphPtr(std::move(copy)));
-      }
-      if (has_precision(n)) apply(n);
+    for (auto& [key, body] : bodies) {
+      auto copy = std::make_shared<Graph>(*body);
+      for_contractions(*copy, f);
+      n.attrs.set(key, GraphPtr(std::move(copy)));
     }
+    if (has_precision(n)) f(n);
   }
-};
+}
+
+[[noreturn]] void no_contraction(const std::string& name, const std::string& asked) {
+  throw Error(Code::invalid, "no contraction (Conv, ConvTranspose, Gemm, MatMul) is named '" + name +
+                                 "', for which " + asked + " was asked");
+}
 
 }  // namespace
 
@@ -81,12 +70,42 @@ bool has_precision(const Node& node) {
 
 void assign_precision(Graph& g, Precision all, const std::map<std::string, Precision>& nodes) {
   if (all == Precision::model && nodes.empty()) return;
-  Assignment a{all, nodes, {}};
-  a.apply(g);
+  std::set<std::string> met;
+  for_contractions(g, [&](Node& n) {
+    const auto it = nodes.find(n.name);
+    if (it == nodes.end() && all == Precision::model) return;
+    const Precision p = it == nodes.end() ? all : it->second;
+    if (it != nodes.end()) met.insert(n.name);
+    if (p == Precision::f32 || p == Precision::model) {
+      n.attrs.erase(kAttr);
+    } else {
+      n.attrs.set(std::string(kAttr), std::string(name(p)));
+    }
+  });
   for (const auto& [name, p] : nodes) {
-    if (a.met.contains(name)) continue;
-    throw Error(Code::invalid, "no contraction (Conv, ConvTranspose, Gemm, MatMul) is named '" + name +
-                                   "', for which precision " + std::string(skyline::name(p)) + " was asked");
+    if (!met.contains(name)) no_contraction(name, "precision " + std::string(skyline::name(p)));
+  }
+}
+
+std::string wanted_kernel(const Node& node) {
+  return node.attrs.text(kKernel, "");
+}
+
+void assign_kernels(Graph& g, const std::map<std::string, std::string>& nodes) {
+  if (nodes.empty()) return;
+  std::set<std::string> met;
+  for_contractions(g, [&](Node& n) {
+    const auto it = nodes.find(n.name);
+    if (it == nodes.end()) return;
+    met.insert(n.name);
+    if (it->second.empty()) {
+      n.attrs.erase(kKernel);
+    } else {
+      n.attrs.set(std::string(kKernel), it->second);
+    }
+  });
+  for (const auto& [name, kernel] : nodes) {
+    if (!met.contains(name)) no_contraction(name, "kernel " + kernel);
   }
 }
 

@@ -25,4 +25,11 @@ bool has_precision(const Node& node);
 // `nodes` theirs. Error{invalid} naming a node of `nodes` that is not there or is no contraction.
 void assign_precision(Graph& g, Precision all, const std::map<std::string, Precision>& nodes = {});
 
+// Which kernel a contraction should run on, as SessionOptions::node_kernels says it; "" for the default. A
+// wish, carried along by passes as the rung is; one that has any is computed apart from its neighbours
+// (outside of strips).
+std::string wanted_kernel(const Node& node);
+// Error{invalid} naming a node of `nodes` that is not there or is no contraction.
+void assign_kernels(Graph& g, const std::map<std::string, std::string>& nodes);
+
 }  // namespace skyline

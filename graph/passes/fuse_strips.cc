@@ -26,7 +26,7 @@ bool is_strip_conv(const Graph& g, const Node& n) {
     return false;
   if (rank_of(g, n.in(0)) != 4 || !g.constant(n.in(1)) || (n.in(2) != kNoValue && !g.constant(n.in(2))))
     return false;
-  if (precision_of(n) != Precision::f32) return false;
+  if (precision_of(n) != Precision::f32 || !wanted_kernel(n).empty()) return false;
   for (ValueId v : n.inputs) {
     if (v != kNoValue && (!g.fact(v).is_static() || g.fact(v).dtype != DType::f32)) return false;
   }

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "skyline/graph.h"
+#include "skyline/kernel.h"
 #include "skyline/model.h"
 #include "skyline/precision.h"
 #include "skyline/tensor.h"
@@ -31,6 +32,12 @@ struct SessionOptions {
   // Error{unsupported} if the CPU (or `isa`) has no kernel for the rung; int8 needs a quantized model.
   Precision precision = Precision::model;
   std::map<std::string, Precision> node_precision = {};  // of contractions by name, instead of `precision`
+  // On which kernel contractions run, by name of the node: a convolution's algorithm ("winograd", "direct",
+  // "gemm", ...), a row of op "gemm" (`skyline kernels list`), or "apart" for the default one outside of
+  // chains that are computed in strips. A wish: a node that the kernel cannot take runs on the default.
+  std::map<std::string, std::string> node_kernels = {};
+  // The user's own rows, which `node_kernels` may name too (ADD_A_KERNEL.md). They must outlive the session.
+  std::vector<const KernelInfo*> kernels = {};
   std::string isa = "native";  // a level as isa_level() takes it; caps which kernels are chosen
   LayoutPolicy layouts = LayoutPolicy::modelled;
   bool optimize = true;  // false: run the graph as imported, node by node (for comparing)
