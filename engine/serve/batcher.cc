@@ -5,6 +5,7 @@
 #include <deque>
 #include <mutex>
 #include <thread>
+#include <utility>
 
 #include "kernels/base/cpu.h"
 #include "kernels/base/parallel_backends.h"
@@ -165,6 +166,8 @@ struct Batcher::Impl {
   std::condition_variable news;
   std::deque<Request> queue;
   bool stopping = false;
+  std::exception_ptr failure;               // what a callback has thrown
+  std::vector<std::vector<Request>> taken;  // by stream, with room for a batch: next() allocates nothing
   Counts counts;
   std::vector<std::thread> threads;
 
@@ -177,12 +180,15 @@ struct Batcher::Impl {
   void serve(size_t stream);
   bool next(std::vector<Request>& taken);
   void answer(size_t stream, std::vector<Request>& taken);
+  void reply(Request& request, Outputs outputs, std::exception_ptr error) noexcept;
 };
 
 // Makes all plans and contexts, and sees that requests can be joined at all.
 void Batcher::Impl::prepare() {
   const std::vector<int64_t> sizes = batch_sizes(options.max_batch);
   batches.resize(static_cast<size_t>(options.streams));
+  taken.resize(batches.size());
+  for (auto& t : taken) t.reserve(static_cast<size_t>(options.max_batch));
   for (auto& mine : batches) {
     for (int64_t n : sizes) mine.push_back(std::make_unique<Batch>(session, example, n));
   }
@@ -268,14 +274,27 @@ void Batcher::Impl::answer(size_t stream, std::vector<Request>& taken) {
   } catch (...) {
     error = std::current_exception();
   }
-  for (size_t r = 0; r < taken.size(); ++r) taken[r].done(error ? Outputs() : std::move(results[r]), error);
+  for (size_t r = 0; r < taken.size(); ++r) reply(taken[r], error ? Outputs() : std::move(results[r]), error);
+}
+
+void Batcher::Impl::reply(Request& request, Outputs outputs, std::exception_ptr error) noexcept {
+  try {
+    request.done(std::move(outputs), std::move(error));
+  } catch (...) {  // for who comes next: the caller that it should have reached has no place for it
+    const std::lock_guard lock(mutex);
+    if (!failure) failure = std::current_exception();
+  }
 }
 
 void Batcher::Impl::serve(size_t stream) {
-  std::vector<Request> taken;
-  while (next(taken)) {
-    answer(stream, taken);
-    taken.clear();
+  std::vector<Request>& mine = taken[stream];
+  while (next(mine)) {
+    try {
+      answer(stream, mine);
+    } catch (...) {  // no memory for the results: nobody has been answered yet
+      for (Request& r : mine) reply(r, {}, std::current_exception());
+    }
+    mine.clear();
   }
 }
 
@@ -302,6 +321,7 @@ void Batcher::submit(std::vector<Value> inputs, Done done) {
   impl_->check_request(inputs);
   {
     const std::lock_guard lock(impl_->mutex);
+    if (impl_->failure) std::rethrow_exception(std::exchange(impl_->failure, nullptr));
     if (impl_->queue.size() >= impl_->options.max_queue)
       throw Error(Code::limit, "batcher: " + std::to_string(impl_->queue.size()) + " requests wait already");
     impl_->queue.push_back({std::move(inputs), std::move(done), Clock::now() + impl_->options.max_delay});

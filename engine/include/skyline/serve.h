@@ -40,8 +40,8 @@ struct BatcherOptions {
 class Batcher {
  public:
   using Outputs = std::vector<Value>;
-  // Called on a stream's thread, once, with the outputs or with the error: exactly one is there. Must not
-  // throw.
+  // Called on a stream's thread, once, with the outputs or with the error: exactly one is there. What it
+  // throws, the next submit() throws.
   using Done = std::function<void(Outputs, std::exception_ptr)>;
 
   // Error{input} if the example does not fit the session, {unsupported} naming the input or output that has

@@ -132,6 +132,27 @@ TEST_CASE("what waits when the batcher goes is answered, and a full queue refuse
   CHECK(answered == 3);
 }
 
+TEST_CASE("what a callback throws, the next submit throws; the stream goes on") {
+  Batcher batcher(one_node("Relu"), std::vector<Value>{row_of_four()}, {.max_batch = 1});
+  std::atomic<bool> called{false};
+  batcher.submit({row_of_four()}, [&](Batcher::Outputs, std::exception_ptr) {
+    called = true;
+    throw Error(Code::internal, "from the callback");
+  });
+  // Counted before the callback runs; it has run when the next request is answered.
+  const auto answered = [&] {
+    try {
+      return batcher.run({row_of_four()}).size() == 1;
+    } catch (const Error& e) {
+      CHECK(e.code() == Code::internal);
+      return false;
+    }
+  };
+  const int good = answered() + answered() + answered();
+  CHECK(called);
+  CHECK(good == 2);
+}
+
 TEST_CASE("models whose requests cannot be joined are refused by name") {
   const auto refusal = [](const Session& s, std::vector<Value> example) {
     std::string message;

@@ -134,3 +134,18 @@ TEST_CASE("a rate that cannot be kept up ends early and says so") {
   CHECK_FALSE(load.kept_up);
   CHECK(load.seconds < 1);
 }
+
+TEST_CASE("what fails on a stream's thread reaches the caller of the load generator") {
+  Graph g;
+  const ValueId at = g.add_input("at", Fact::fixed(DType::i64, {1})), y = g.add_value("y");
+  const Tensor table = Tensor::of<float>({3}, {1, 2, 3});
+  g.add_node("Gather", "gather", {g.add_constant("table", table), at}, {y});
+  g.add_output(y, "y");
+  const Session session(Model(std::move(g)), {.threads = 1});
+  const std::vector<Value> outside{Value(Tensor::of<int64_t>({1}, {9}))};
+  for (const int streams : {1, 3})
+    CHECK_THROWS_AS(closed_loop(session, outside, {.streams = streams, .seconds = 0.02, .warmup = 0.005}),
+                    Error);
+  const std::vector<Value> inside{Value(Tensor::of<int64_t>({1}, {1}))};
+  CHECK(!closed_loop(session, inside, {.streams = 3, .seconds = 0.01, .warmup = 0}).latencies.empty());
+}
