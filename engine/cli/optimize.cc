@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <csignal>
+#include <cstdlib>
 #include <filesystem>
 
 #include "engine/cli/data_flags.h"
@@ -17,9 +18,10 @@ namespace {
 namespace fs = std::filesystem;
 
 struct Flags {
-  std::string model, examples, budget = "2m", metric, minimize, maximize, output, report, plan;
+  std::string model, examples, budget = "2m", metric, minimize, maximize, output, report, plan, costs;
   std::vector<std::string> constraints, rungs;
   std::vector<int> streams;
+  std::vector<int64_t> batches;
   bool resume = false, json = false;
   DataFlags data;
   SessionFlags session;
@@ -48,6 +50,15 @@ double seconds_of(const std::string& text) {
   return n * factor;
 }
 
+// "": in the user's cache folder; none: nowhere.
+std::string cost_table_path(const std::string& flag) {
+  if (flag == "none") return "";
+  if (!flag.empty()) return flag;
+  const char *cache = std::getenv("XDG_CACHE_HOME"), *home = std::getenv("HOME");
+  if (cache && *cache) return (fs::path(cache) / "skyline" / "costs.json").string();
+  return home && *home ? (fs::path(home) / ".cache" / "skyline" / "costs.json").string() : "";
+}
+
 OptimizeOptions options_of(const Flags& flags) {
   OptimizeOptions o;
   o.budget_seconds = seconds_of(flags.budget);
@@ -55,6 +66,14 @@ OptimizeOptions options_of(const Flags& flags) {
   o.session.precision = Precision::model;
   o.seed = flags.data.seed;
   o.streams = flags.streams;
+  o.batches = flags.batches;
+  for (const int s : flags.streams) {
+    if (s < 1 || s > 256) throw CLI::ValidationError("--streams", "must be 1 to 256");
+  }
+  for (const int64_t b : flags.batches) {
+    if (b < 1 || b > 65536) throw CLI::ValidationError("--batches", "must be 1 to 65536");
+  }
+  o.cost_table = cost_table_path(flags.costs);
   usage([&] {
     o.constraints = parse_constraints(flags.constraints);
     if (!flags.minimize.empty() && !flags.maximize.empty())
@@ -104,7 +123,15 @@ Json to_json(const OptimizeResult& r, const Objective& objective) {
           {"explanation", r.selection.explanation},
           {"unseen", unseen},
           {"latency_residual", r.latency_residual ? Json(*r.latency_residual) : Json()},
+          {"additive_residual", r.additive_residual ? Json(*r.additive_residual) : Json()},
           {"noise_correlation", r.noise_correlation ? Json(*r.noise_correlation) : Json()},
+          {"accuracy_correlation", r.accuracy_correlation ? Json(*r.accuracy_correlation) : Json()},
+          {"losses", r.losses},
+          {"losses_resolved", r.losses_resolved},
+          {"costs_known", r.costs_known},
+          {"costs_measured", r.costs_measured},
+          {"grid_points", r.grid_points},
+          {"grid_measured", r.grid_measured},
           {"measured_runs", r.measured_runs},
           {"evaluated_examples", r.evaluated_examples},
           {"warnings", r.warnings},
@@ -130,8 +157,16 @@ std::string to_text(const OptimizeResult& r) {
   }
   if (r.latency_residual)
     out += fmt::format(
-        "predictions: latencies were off by {:.1f} % in the median, noise and loss correlate by {:.2f}\n",
-        100 * *r.latency_residual, *r.noise_correlation);
+        "predictions of unseen plans: latency off by {:.1f} % in the median ({:.1f} % by products alone)\n",
+        100 * *r.latency_residual, 100 * *r.additive_residual);
+  if (r.noise_correlation)
+    out += fmt::format("noise at the outputs: predicted and measured correlate by {:.2f}\n",
+                       *r.noise_correlation);
+  if (r.accuracy_correlation)
+    out += fmt::format("loss in the metric: by {:.2f}; {} of {} losses are more than the examples' noise\n",
+                       *r.accuracy_correlation, r.losses_resolved, r.losses);
+  if (r.costs_known + r.costs_measured > 0)
+    out += fmt::format("costs of products: {} known, {} measured\n", r.costs_known, r.costs_measured);
   return out;
 }
 
@@ -192,6 +227,12 @@ void add_optimize(CLI::App& app) {
   c->add_option("--rungs", flags->rungs,
                 "Precisions to choose from besides f32; default: all that this CPU has");
   c->add_option("--streams", flags->streams, "Numbers of concurrent runs to try for throughput");
+  c->add_option(
+      "--batches", flags->batches,
+      "Examples in one run to try for throughput; default: powers of two up to 64 if it is asked for");
+  c->add_option("--costs", flags->costs,
+                "File of what operators cost on this machine, read and added to; none: measure all. Default: "
+                "skyline/costs.json in the user's cache folder");
   c->add_option("-o,--output", flags->output, "Frontier file, written whenever it gets better");
   c->add_option("--report", flags->report, "HTML file of the frontier");
   c->add_option("--plan", flags->plan, "Plan of the chosen point: a plan file, or (.json) the choice alone");

@@ -38,18 +38,20 @@ std::string reason_of(const Proposals& p, size_t product, Precision rung, double
 }  // namespace
 
 bool Candidates::has(const std::vector<Precision>& rungs) const {
-  return std::any_of(all_.begin(), all_.end(), [&](const auto& c) { return c->rungs == rungs; });
+  return std::any_of(all_.begin(), all_.end(),
+                     [&](const auto& c) { return c->rungs == rungs && c->kernels == variants_.kernels(); });
 }
 
 size_t Candidates::add(const std::vector<Precision>& rungs, const Prediction& predicted,
                        const std::string& provenance) {
   for (size_t i = 0; i < all_.size(); ++i) {
-    if (all_[i]->rungs == rungs) return i;
+    if (all_[i]->rungs == rungs && all_[i]->kernels == variants_.kernels()) return i;
   }
   auto c = std::make_unique<Candidate>();
   c->id = all_.empty() ? "f32" : "p" + std::to_string(all_.size());
   c->provenance = provenance;
   c->rungs = rungs;
+  c->kernels = variants_.kernels();
   c->predicted = predicted;
   c->session = std::make_unique<Session>(variants_.session(rungs));
   c->context = std::make_unique<Context>(*c->session, inputs_);
@@ -116,6 +118,8 @@ Point Candidates::point(size_t i, const Proposals* proposals) const {
     choice.node = products[n].name;
     choice.op = products[n].op;
     choice.rung = c.rungs[n];
+    const auto kernel = c.kernels.find(choice.node);
+    if (choice.rung == Precision::f32 && kernel != c.kernels.end()) choice.kernel = kernel->second;
     if (proposals) {
       choice.time_share = total > 0 ? proposals->seconds(n, c.rungs[n]) / total : 0;
       choice.noise = proposals->noise(n, c.rungs[n]);

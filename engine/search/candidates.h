@@ -16,6 +16,7 @@ namespace skyline {
 struct Candidate {
   std::string id, provenance;
   std::vector<Precision> rungs;
+  Variants::Kernels kernels;
   Prediction predicted;
   std::unique_ptr<Session> session;
   std::unique_ptr<Context> context;
@@ -30,7 +31,8 @@ class Candidates {
   Candidates(const Variants& variants, std::vector<Value> inputs)
       : variants_(variants), inputs_(std::move(inputs)) {}
 
-  // The index of the one with these rungs, made if there is none yet. The first one is f32.
+  // The index of the one with these rungs on the variants' kernels of now, made if there is none yet. The
+  // first one is f32.
   size_t add(const std::vector<Precision>& rungs, const Prediction& predicted, const std::string& provenance);
   bool has(const std::vector<Precision>& rungs) const;
   size_t size() const { return all_.size(); }
@@ -39,6 +41,8 @@ class Candidates {
 
   // Times these for a turn of about `seconds` each.
   void turn(const std::vector<size_t>& who, double seconds);
+  // The time of one as a share of another's, measured in the same turns.
+  Estimate ratio(size_t i, size_t base) const { return race_.ratio(all_[i]->runner, all_[base]->runner); }
   double p50(size_t i) const { return race_.latency(all_[i]->runner, Statistic::p50).value; }
   bool timed(size_t i) const { return race_.turns(all_[i]->runner) > 0; }
   Figures figures(size_t i) const;

@@ -7,10 +7,16 @@
 #include <cmath>
 #include <set>
 
+#include "engine/search/acquire.h"
 #include "engine/search/candidates.h"
+#include "engine/search/cost_table.h"
+#include "engine/search/grid.h"
+#include "engine/search/kernel_choice.h"
+#include "engine/search/known_costs.h"
+#include "engine/search/loss_model.h"
 #include "engine/search/noise.h"
-#include "engine/serve/load.h"
 #include "kernels/base/cpu.h"
+#include "kernels/probe/probe.h"
 
 namespace skyline {
 namespace {
@@ -19,10 +25,9 @@ using Clock = std::chrono::steady_clock;
 using Rungs = std::vector<Precision>;
 
 // Shares of the budget that may be used when a stage ends.
-constexpr double kNoiseEnds = 0.3, kVerifyEnds = 0.55, kRefineEnds = 0.75, kFinalEnds = 0.82,
-                 kStreamsEnd = 0.9, kReportEnds = 1.1;
+constexpr double kKernelsEnd = 0.12, kNoiseEnds = 0.35, kVerifyEnds = 0.55, kRefineEnds = 0.75,
+                 kFinalEnds = 0.82, kGridEnds = 0.93, kReportEnds = 1.1;
 constexpr size_t kFirstPlans = 10;  // of the predicted frontier
-constexpr int kProfileRounds = 15;  // runs of each rung that products' times come from
 constexpr size_t kNoiseExamples = 4;
 constexpr int kMostFlips = 8;
 constexpr int kTurns = 5;            // of every plan that is measured
@@ -35,22 +40,29 @@ bool is_fraction(MetricKind m) {
 class Search {
  public:
   Search(const Model& model, const Dataset& data, const OptimizeOptions& options)
-      : data_(data), options_(options), start_(Clock::now()), variants_(model, resolved(options.session)) {}
+      : data_(data),
+        options_(options),
+        start_(Clock::now()),
+        variants_(model, resolved(options.session), first_inputs(data)) {}
 
   OptimizeResult run() {
     begin();
     calibrate();
+    pick_kernels();
     learn();
     propose();
     verify();
     refine();
     settle();
-    try_streams();
+    try_grid();
     report();
     return std::move(result_);
   }
 
  private:
+  static std::vector<Value> first_inputs(const Dataset& data) {
+    return data.size() > 0 ? data.at(0).inputs : std::vector<Value>();
+  }
   static SessionOptions resolved(SessionOptions o) {
     if (o.threads == 0) o.threads = kernels::cpu_info().usable_cpus;
     return o;
@@ -75,6 +87,11 @@ class Search {
     if (calibration_.size() > static_cast<size_t>(std::max<int64_t>(options_.most_calibration, 1)))
       calibration_.resize(static_cast<size_t>(std::max<int64_t>(options_.most_calibration, 1)));
     selection_ = parts.selection.empty() ? parts.calibration : parts.selection;
+    if (!options_.cost_table.empty()) {
+      std::string warning;
+      table_ = CostTable::load(options_.cost_table, warning);
+      if (!warning.empty()) result_.warnings.push_back(warning);
+    }
     report_ = parts.report;
     candidates_.emplace(variants_, data_.at(calibration_.at(0)).inputs);
     const size_t f32 = candidates_->add(Rungs(products(), Precision::f32), {}, "all products in f32");
@@ -127,6 +144,21 @@ class Search {
     result_.frontier.info.ranges = variants_.ranges();
   }
 
+  // ---- on which kernels f32 is fastest; f32 on the default ones stays a candidate
+  void pick_kernels() {
+    const Rungs f32(products(), Precision::f32);
+    const auto kernels = choose_kernels(
+        variants_, data_.at(calibration_.at(0)).inputs, table_ ? &*table_ : nullptr,
+        [this] { return over(kKernelsEnd); }, [this](const std::string& stage) { say(stage); });
+    if (kernels.empty()) return;
+    variants_.set_kernels(kernels);
+    base_ = candidates_->add(f32, {}, "all products in f32, on the kernels that are fastest here");
+    for (int t = 0; t < kTurns; ++t) candidates_->turn({0, base_}, kLeastTurn);
+    if (candidates_->ratio(base_, 0).value < 0.99) return;
+    variants_.set_kernels({});  // what single steps seemed to save, the whole does not
+    base_ = 0;
+  }
+
   // The plan with all products on one rung, where they can.
   Rungs uniform(Precision r) const {
     Rungs plan(products(), Precision::f32);
@@ -136,19 +168,33 @@ class Search {
     return plan;
   }
 
+  void save_costs() {
+    if (!table_) return;
+    try {
+      table_->save(options_.cost_table);
+    } catch (const Error& e) {
+      result_.warnings.push_back("the cost table was not written: " + std::string(e.what()));
+      table_.reset();
+    }
+  }
+
   // ---- what products cost, and what noise they add
   void learn() {
     std::vector<std::string> names;
     for (const auto& p : variants_.flow().products) names.push_back(p.name);
-    std::vector<RungSession> sessions{{Precision::f32, (*candidates_)[0].session.get()}};
+    std::vector<RungSession> sessions{{Precision::f32, (*candidates_)[base_].session.get()}};
     for (Precision r : rungs_) {
       const size_t c = candidates_->add(uniform(r), {}, "all that can in " + std::string(name(r)));
       sessions.push_back({r, (*candidates_)[c].session.get()});
     }
     const std::vector<Value> x = data_.at(calibration_.at(0)).inputs;
-    NodeCosts costs = measure_node_costs(names, sessions, x, kProfileRounds, [this](int done, int total) {
+    KnownCosts known(variants_, table_ ? &*table_ : nullptr);
+    NodeCosts costs = known.measure(names, sessions, x, [this](int done, int total) {
       say("profile " + std::to_string(done) + " of " + std::to_string(total));
     });
+    result_.costs_known = known.known();
+    result_.costs_measured = known.measured();
+    save_costs();
     std::vector<std::vector<Value>> examples;
     for (size_t i = 0; i < std::min(kNoiseExamples, calibration_.size()); ++i)
       examples.push_back(data_.at(calibration_[i]).inputs);
@@ -164,8 +210,7 @@ class Search {
   // ---- plans worth measuring
   void propose() {
     say("plans");
-    for (size_t i = 0; i < candidates_->size(); ++i)
-      (*candidates_)[i].predicted = proposals_->predict((*candidates_)[i].rungs);
+    predict_all();
     const auto& plans = proposals_->frontier();
     // Evenly along the predicted frontier, by time: noise spans too many magnitudes.
     for (size_t k = 0; k < kFirstPlans; ++k) {
@@ -210,9 +255,7 @@ class Search {
       candidates_->turn(all, seconds);
       if (t == 1) drop_slow(all);
     }
-    proposals_->calibrate(candidates_->p50(0));
-    for (size_t i = 0; i < candidates_->size(); ++i)
-      (*candidates_)[i].predicted = proposals_->predict((*candidates_)[i].rungs);
+    teach();
     // The fastest first: if time runs out, they are what the search is for.
     std::sort(all.begin(), all.end(),
               [&](size_t a, size_t b) { return candidates_->p50(a) < candidates_->p50(b); });
@@ -221,7 +264,39 @@ class Search {
       say("accuracy of plan " + std::to_string(k + 1) + " of " + std::to_string(all.size()));
       evaluate(all[k]);
     }
+    teach();
     publish();
+  }
+
+  void predict_all() {
+    for (size_t i = 0; i < candidates_->size(); ++i) {
+      if (explains(i) || i == base_)
+        (*candidates_)[i].predicted = proposals_->predict((*candidates_)[i].rungs);
+    }
+  }
+  // Plans whose times the model of costs speaks of: on the kernels that it has seen.
+  bool explains(size_t i) const {
+    return i != base_ && (*candidates_)[i].kernels == variants_.kernels() && candidates_->timed(i);
+  }
+
+  // What was measured of whole plans goes back into the models of costs and of noise.
+  void teach() {
+    const auto begin = used();
+    std::vector<Proposals::Observation> seen;
+    taught_.clear();
+    for (size_t i = 0; i < candidates_->size(); ++i) {
+      if (!explains(i)) continue;
+      const Estimate ratio = candidates_->ratio(i, base_);
+      Proposals::Observation o{(*candidates_)[i].rungs, ratio.value, 0.02, std::nullopt};
+      o.error = std::max(0.015, (ratio.high - ratio.low) / 4 / ratio.value);
+      if ((*candidates_)[i].quality) o.noise = (*candidates_)[i].quality->noise;
+      seen.push_back(std::move(o));
+      taught_.push_back(i);
+    }
+    proposals_->learn(seen);
+    proposals_->calibrate(candidates_->p50(base_));
+    predict_all();
+    teaching_ = used() - begin;
   }
 
   // Plans that are clearly slower than f32 are not timed further.
@@ -259,12 +334,14 @@ class Search {
       say("plan " + std::to_string(candidates_->size()) + ": " + std::to_string(known().size()) +
           " measured");
       const size_t best = fastest_feasible();
-      std::set<size_t> who{0, best, *i};
+      std::set<size_t> who{0, base_, best, *i};
       for (int t = 0; t < kTurns; ++t)
         candidates_->turn({who.begin(), who.end()}, turn_seconds(who.size() * 4));
       evaluate(*i);
+      if (teaching_ < 0.01 || options_.constraints.empty()) teach();
       publish();
     }
+    teach();
   }
 
   size_t fastest_feasible() const {
@@ -323,21 +400,15 @@ class Search {
   }
 
   std::optional<Rungs> in_largest_gap() const {
-    std::vector<double> noises;
-    for (size_t i : known()) noises.push_back((*candidates_)[i].predicted.noise);
-    std::optional<Rungs> best;
-    double widest = 0.3;  // in decades
-    for (const Proposals::Plan& p : proposals_->frontier()) {
-      if (p.predicted.noise <= 0 || candidates_->has(p.rungs)) continue;
-      double nearest = std::numeric_limits<double>::infinity();
-      for (double n : noises) {
-        if (n > 0) nearest = std::min(nearest, std::fabs(std::log10(p.predicted.noise / n)));
-      }
-      if (nearest <= widest) continue;
-      widest = nearest;
-      best = p.rungs;
+    std::vector<TimeAndNoise> measured{{1, 0}};
+    std::vector<Rungs> plans{Rungs(products(), Precision::f32)};
+    for (size_t i : taught_) {
+      const Candidate& c = (*candidates_)[i];
+      measured.push_back(
+          {candidates_->ratio(i, base_).value, c.quality ? c.quality->noise : c.predicted.noise});
+      plans.push_back(c.rungs);
     }
-    return best;
+    return most_promising(*proposals_, candidates_->p50(base_), measured, plans);
   }
 
   // ---- the contenders once more, side by side with f32
@@ -347,8 +418,13 @@ class Search {
       const bool fa = feasible(a), fb = feasible(b);
       return fa != fb ? fa : candidates_->p50(a) < candidates_->p50(b);
     });
+    // The best single rung is among them: what is returned must not be slower.
+    const auto single = std::find_if(order.begin(), order.end(), [&](size_t i) { return is_uniform(i); });
+    const std::optional<size_t> rung = single == order.end() ? std::nullopt : std::optional(*single);
     if (order.size() > 4) order.resize(4);
-    if (std::find(order.begin(), order.end(), 0) == order.end()) order.push_back(0);
+    for (const std::optional<size_t> i : {std::optional<size_t>(0), std::optional(base_), rung}) {
+      if (i && std::find(order.begin(), order.end(), *i) == order.end()) order.push_back(*i);
+    }
     const double seconds = turn_seconds(order.size() * 2);
     for (int t = 0; t < 2 * kTurns && !over(kFinalEnds); ++t) {
       say("the best once more, turn " + std::to_string(t + 1));
@@ -357,12 +433,26 @@ class Search {
     publish();
   }
 
+  bool is_uniform(size_t i) const {
+    return std::any_of(rungs_.begin(), rungs_.end(),
+                       [&](Precision r) { return (*candidates_)[i].rungs == uniform(r); });
+  }
+
+  // As a point, with what is predicted of its loss.
+  Point point(size_t i) const {
+    Point p = candidates_->point(i, proposals_ ? &*proposals_ : nullptr);
+    if (!proposals_ || i == 0) return p;
+    const double loss = losses_.loss((*candidates_)[i].predicted.noise);
+    p.predicted.accuracy_drop = Estimate::exactly(loss);
+    return p;
+  }
+
   void publish() {
+    fit_losses();
     Frontier& f = result_.frontier;
     f.points.clear();
     for (size_t i = 0; i < candidates_->size(); ++i) {
-      if (candidates_->timed(i))
-        f.points.push_back(candidates_->point(i, proposals_ ? &*proposals_ : nullptr));
+      if (candidates_->timed(i)) f.points.push_back(point(i));
     }
     for (const Point& p : with_streams_) f.points.push_back(p);
     if (options_.resume) f.merge(*options_.resume);
@@ -371,40 +461,83 @@ class Search {
     if (options_.found) options_.found(f);
   }
 
-  // ---- several requests at a time
-  void try_streams() {
-    std::vector<int> wanted = options_.streams;
-    const int threads = variants_.options().threads;
-    if (wanted.empty() && threads > 1) wanted = {threads};
+  // ---- several requests at a time, and several examples in one
+  bool wants_throughput() const {
+    const auto is = [](const Quantity& q) { return q.axis == Axis::throughput; };
+    return std::any_of(options_.constraints.begin(), options_.constraints.end(),
+                       [&](const Constraint& c) { return is(c.quantity); }) ||
+           std::any_of(options_.objective.factors.begin(), options_.objective.factors.end(),
+                       [&](const auto& f) { return is(f.quantity); });
+  }
+
+  GridOptions grid_options(const std::vector<Value>& x) {
+    GridOptions o;
+    o.threads = variants_.options().threads;
+    o.streams = options_.streams;
+    if (o.streams.empty()) o.streams = {1, o.threads};
+    o.batches = options_.batches;
+    if (o.batches.empty()) {
+      o.batches = {1};
+      for (int64_t b = 2; wants_throughput() && b <= 64; b *= 2) o.batches.push_back(b);
+    }
+    if (o.batches != std::vector<int64_t>{1} && !can_batch(*(*candidates_)[0].session, x)) {
+      if (!options_.batches.empty())
+        result_.warnings.emplace_back("the model takes no batches: its first axis is fixed");
+      o.batches = {1};
+    }
+    if (!wants_throughput()) return o;
+    using namespace kernels;
+    const IsaSet isa = isa_level(variants_.options().isa);
+    o.peak = 1e9 * std::max({probe_compute(probe_kernels(isa), Compute::fma, o.threads),
+                             probe_tile_products(isa, DType::bf16, o.threads),
+                             probe_tile_products(isa, DType::u8, o.threads)});
+    for (const auto& p : variants_.flow().products) o.work += static_cast<double>(p.flops);
+    return o;
+  }
+
+  void try_grid() {
     std::set<size_t> plans{0, fastest_feasible()};
     for (size_t i : known()) {
       if (candidates_->p50(i) < 1.2 * candidates_->p50(fastest_feasible()) && plans.size() < 4)
         plans.insert(i);
     }
-    for (int streams : wanted) {
-      if (streams <= 1) continue;
-      for (size_t i : plans) {
-        if (over(kStreamsEnd)) return publish();
-        say(std::to_string(streams) + " streams");
-        const int each = threads_per_stream(threads, streams);
-        const Session session = variants_.session((*candidates_)[i].rungs, each);
-        const double seconds = std::clamp(20 * candidates_->p50(i) * streams, 0.2, 1.0);
-        const serve::Load load = serve::closed_loop(session, data_.at(calibration_.at(0)).inputs,
-                                                    {.streams = streams, .seconds = seconds, .warmup = 0.03});
-        Point p = candidates_->point(i, &*proposals_);
-        p.id += "x" + std::to_string(streams);
-        p.streams = streams;
-        p.threads = each;
-        p.predicted = {};
-        p.measured.latency = {serve::latency_mean(load), serve::latency_at(load, 0.5),
-                              serve::latency_at(load, 0.9), serve::latency_at(load, 0.99)};
-        p.measured.throughput = serve::throughput(load);
-        p.samples = load.examples();
-        p.provenance += ", " + std::to_string(streams) + " streams";
-        with_streams_.push_back(std::move(p));
-      }
+    const std::vector<Value> x = data_.at(calibration_.at(0)).inputs;
+    if (over(kGridEnds)) return;
+    GridOptions o = grid_options(x);
+    size_t left = plans.size();
+    // The fastest last in the set's order may matter most: each gets its share of the time.
+    for (size_t i : plans) {
+      if (over(kGridEnds)) break;
+      say("batches and streams of " + (*candidates_)[i].id);
+      o.seconds_in_all =
+          std::max(0.0, kGridEnds - used()) * options_.budget_seconds / static_cast<double>(left--);
+      o.seconds = std::clamp(20 * candidates_->p50(i), 0.02, o.seconds_in_all / 12);
+      const GridResult r = search_grid(
+          [&](int threads) {
+            return variants_.session((*candidates_)[i].rungs, threads, &(*candidates_)[i].kernels);
+          },
+          x, o, [this] { return over(kGridEnds); });
+      result_.grid_points += static_cast<int64_t>(r.points);
+      result_.grid_measured += static_cast<int64_t>(r.measured.size());
+      for (const GridPoint& g : r.measured) add_operating_point(i, g);
     }
     publish();
+  }
+
+  void add_operating_point(size_t i, const GridPoint& g) {
+    if (g.at == OperatingPoint{1, 1, variants_.options().threads}) return;  // the plan itself
+    Point p = point(i);
+    p.id += "x" + std::to_string(g.at.streams) + (g.at.batch > 1 ? "b" + std::to_string(g.at.batch) : "");
+    p.streams = g.at.streams;
+    p.threads = g.at.threads;
+    p.batch = g.at.batch;
+    p.predicted = {};
+    p.measured.latency = {serve::latency_mean(g.load), serve::latency_at(g.load, 0.5),
+                          serve::latency_at(g.load, 0.9), serve::latency_at(g.load, 0.99)};
+    p.measured.throughput = g.throughput;
+    p.samples = static_cast<int64_t>(g.load.latencies.size());
+    p.provenance += ", " + std::to_string(g.at.streams) + " streams of " + std::to_string(g.at.batch);
+    with_streams_.push_back(std::move(p));
   }
 
   // ---- what it all came to
@@ -427,20 +560,44 @@ class Search {
     }
   }
 
-  void rate_predictions() {
-    std::vector<double> residuals, noise, loss;
-    for (size_t i : known()) {
-      if (i == 0) continue;
-      const Candidate& c = (*candidates_)[i];
-      residuals.push_back(std::fabs(c.predicted.seconds / candidates_->p50(i) - 1));
-      noise.push_back(c.predicted.noise);
-      loss.push_back(c.quality->accuracy.drop.value);
+  // Losses and noises of the plans that both are known of.
+  std::vector<LossSample> loss_samples(std::vector<double>* predicted_noise) const {
+    std::vector<LossSample> out;
+    for (size_t k = 0; k < taught_.size(); ++k) {
+      const Candidate& c = (*candidates_)[taught_[k]];
+      if (!c.quality || !(c.quality->noise > 0)) continue;
+      const Estimate& drop = c.quality->accuracy.drop;
+      out.push_back({c.quality->noise, drop.value, (drop.high - drop.low) / 4});
+      if (predicted_noise) {
+        const auto held_out = proposals_->check(k).noise;
+        predicted_noise->push_back(held_out.value_or(c.predicted.noise));
+      }
     }
-    if (residuals.size() < 3) return;
-    const double correlation = rank_correlation(noise, loss);
-    result_.noise_correlation = std::isnan(correlation) ? 0 : correlation;
-    std::sort(residuals.begin(), residuals.end());
-    result_.latency_residual = residuals[residuals.size() / 2];
+    return out;
+  }
+  void fit_losses() { losses_ = LossModel::fit(loss_samples(nullptr)); }
+
+  void rate_predictions() {
+    if (!proposals_ || taught_.size() < 4) return;
+    std::vector<double> residuals, before, predicted, noise;
+    for (size_t k = 0; k < taught_.size(); ++k) {
+      const double measured = candidates_->ratio(taught_[k], base_).value;
+      const Proposals::Check check = proposals_->check(k);
+      residuals.push_back(std::fabs(check.ratio / measured - 1));
+      before.push_back(std::fabs(check.ratio_before / measured - 1));
+    }
+    result_.latency_residual = median_of(residuals);
+    result_.additive_residual = median_of(before);
+    const std::vector<LossSample> samples = loss_samples(&predicted);
+    for (const LossSample& s : samples) {
+      noise.push_back(s.noise);
+      result_.losses_resolved += std::fabs(s.loss) > 2 * s.error;
+    }
+    result_.losses = static_cast<int64_t>(samples.size());
+    if (samples.size() < 4) return;
+    const double r = rank_correlation(predicted, noise);
+    if (!std::isnan(r)) result_.noise_correlation = r;
+    result_.accuracy_correlation = held_out_correlation(samples, predicted);
   }
 
   const Dataset& data_;
@@ -452,6 +609,11 @@ class Search {
   std::optional<Candidates> candidates_;
   std::optional<Evaluator> evaluator_;
   std::optional<Proposals> proposals_;
+  std::optional<CostTable> table_;
+  size_t base_ = 0;             // f32 on the kernels that were chosen: what ratios of times refer to
+  std::vector<size_t> taught_;  // candidates, as the proposals were told of them
+  double teaching_ = 0;         // share of the budget that it took
+  LossModel losses_;
   std::vector<Point> with_streams_;
   int flips_ = 0;
   OptimizeResult result_;
@@ -473,7 +635,12 @@ PlanModel plan_model(const Model& model, const Frontier& frontier, const Point& 
   Variants variants(model, o);
   variants.set_ranges(frontier.info.ranges);
   std::map<std::string, Precision> rungs;
-  for (const NodeChoice& c : point.choices) rungs[c.node] = c.rung;
+  Variants::Kernels kernels;
+  for (const NodeChoice& c : point.choices) {
+    rungs[c.node] = c.rung;
+    if (c.rung == Precision::f32 && !c.kernel.empty()) kernels[c.node] = c.kernel;
+  }
+  variants.set_kernels(std::move(kernels));
   const Precision others = point.precision == Precision::model ? Precision::f32 : point.precision;
   std::vector<Precision> plan;
   for (const Flow::Product& p : variants.flow().products) {

@@ -1,5 +1,6 @@
 #include "engine/search/variants.h"
 
+#include "engine/search/cost_table.h"
 #include "graph/ir/infer.h"
 #include "graph/ir/precision.h"
 #include "kernels/gemm/gemm.h"
@@ -10,11 +11,13 @@
 namespace skyline {
 namespace {
 
-// Open dimensions as 1, to know what products cost; the graph that runs keeps them open.
-Graph with_static_shapes(Graph g) {
-  for (ValueId v : g.inputs()) {
-    for (Dim& d : g.value(v).fact.dims) {
-      if (!d.known()) d = Dim(1);
+// Open dimensions as those of the example, else as `size`; throws where the model cannot take them.
+Graph with_sizes(Graph g, std::span<const Value> example, int64_t size) {
+  for (size_t i = 0; i < g.inputs().size(); ++i) {
+    Fact& fact = g.value(g.inputs()[i]).fact;
+    if (i < example.size() && example[i].is_tensor()) fact = Fact::of(example[i].tensor());
+    for (Dim& d : fact.dims) {
+      if (!d.known()) d = Dim(size);
     }
   }
   for (NodeId id : g.order()) {
@@ -26,11 +29,25 @@ Graph with_static_shapes(Graph g) {
   return g;
 }
 
+// To know what products cost; the graph that runs keeps its dimensions open. Without an example sizes are
+// tried, for windows may be wider than 1.
+Graph with_static_shapes(const Graph& g, std::span<const Value> example) {
+  for (const int64_t size : {1, 64, 640}) {
+    try {
+      return with_sizes(g, example, size);
+    } catch (const Error&) {
+      if (!example.empty()) throw;
+    }
+  }
+  return with_sizes(g, example, 4096);
+}
+
 }  // namespace
 
-Variants::Variants(const Model& model, SessionOptions options)
+Variants::Variants(const Model& model, SessionOptions options, std::span<const Value> example)
     : model_(model.graph()), prepared_(quant::prepare(model_)), options_(std::move(options)) {
-  flow_ = flow_of(with_static_shapes(prepared_));
+  static_ = with_static_shapes(prepared_, example);
+  flow_ = flow_of(static_);
   if (flow_.products.empty()) {
     throw Error(
         Code::unsupported,
@@ -60,11 +77,21 @@ void Variants::calibrate(const quant::Examples& examples,
   quantizer_.emplace(model_, examples, session_runner(f32), o);
 }
 
-PlanModel Variants::model(const std::vector<Precision>& rungs, int threads) const {
+std::string Variants::signature(size_t product) const {
+  return cost_signature(static_, flow_.products[product].id);
+}
+
+PlanModel Variants::model(const std::vector<Precision>& rungs, int threads, const Kernels* kernels) const {
   SessionOptions o = options_;
   if (threads > 0) o.threads = threads;
   o.precision = Precision::model;
   o.node_precision.clear();
+  o.node_kernels.clear();
+  for (size_t i = 0; i < rungs.size(); ++i) {
+    const Kernels& wanted = kernels ? *kernels : kernels_;
+    const auto it = wanted.find(flow_.products[i].name);
+    if (rungs[i] == Precision::f32 && it != wanted.end()) o.node_kernels.insert(*it);
+  }
   quant::Choice choice;
   bool any_int8 = false;
   for (size_t i = 0; i < rungs.size(); ++i) {
@@ -80,8 +107,8 @@ PlanModel Variants::model(const std::vector<Precision>& rungs, int threads) cons
   return {Model(prepared_), o};
 }
 
-Session Variants::session(const std::vector<Precision>& rungs, int threads) const {
-  PlanModel m = model(rungs, threads);
+Session Variants::session(const std::vector<Precision>& rungs, int threads, const Kernels* kernels) const {
+  PlanModel m = model(rungs, threads, kernels);
   return Session(std::move(m.model), m.options);
 }
 

@@ -2,6 +2,7 @@
 // A model with each product on a rung of its own, made runnable.
 #include <map>
 #include <optional>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
@@ -18,8 +19,9 @@ using Ranges = std::map<std::string, std::pair<double, double>>;
 
 class Variants {
  public:
-  // The model as the quantizer prepares it. Error{unsupported} without products.
-  Variants(const Model& model, SessionOptions options);
+  // The model as the quantizer prepares it; the example (may be empty) says how large open dimensions are
+  // where costs depend on it. Error{unsupported} without products.
+  Variants(const Model& model, SessionOptions options, std::span<const Value> example = {});
 
   const Flow& flow() const { return flow_; }
   const SessionOptions& options() const { return options_; }
@@ -31,13 +33,24 @@ class Variants {
   void set_ranges(const Ranges& ranges) { quantizer_.emplace(model_, ranges); }
   Ranges ranges() const { return quantizer_ ? quantizer_->ranges() : Ranges(); }
 
-  // By product of flow(). threads: 0 for those of options().
-  PlanModel model(const std::vector<Precision>& rungs, int threads = 0) const;
-  Session session(const std::vector<Precision>& rungs, int threads = 0) const;
+  // On which kernels products run that stay in f32, by name; for all sessions from now on.
+  using Kernels = std::map<std::string, std::string>;
+  void set_kernels(Kernels kernels) { kernels_ = std::move(kernels); }
+  const Kernels& kernels() const { return kernels_; }
+
+  // By product of flow(). threads: 0 for those of options(); kernels: null for those that were set.
+  PlanModel model(const std::vector<Precision>& rungs, int threads = 0,
+                  const Kernels* kernels = nullptr) const;
+  Session session(const std::vector<Precision>& rungs, int threads = 0,
+                  const Kernels* kernels = nullptr) const;
+  // What a product computes, as cost tables call it (open dimensions as 1).
+  std::string signature(size_t product) const;
 
  private:
   Graph model_;
   Graph prepared_;  // as the quantizer sees it
+  Graph static_;    // the same with open dimensions as 1
+  Kernels kernels_;
   Flow flow_;
   SessionOptions options_;
   std::optional<quant::Quantizer> quantizer_;

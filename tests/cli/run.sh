@@ -7,6 +7,7 @@ model=$root/tests/data/digits/model.onnx
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 passed=0 failed=0
+export XDG_CACHE_HOME=$work/cache  # the search's table of costs
 
 # expect STATUS PATTERN ARGS...: the exit status, a pattern on stderr ("" for none), at most a few lines there, no signal, no hang.
 expect() {

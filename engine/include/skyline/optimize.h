@@ -32,8 +32,14 @@ struct OptimizeOptions {
   uint64_t seed = 1;
   double calibration_share = 0.2, selection_share = 0.4;  // of the examples; the rest is for the report
   int64_t most_calibration = 64;                          // examples that ranges are taken from
-  // Streams that are tried for throughput; empty: 1, and as many as there are threads.
+  // Operating points that are tried for throughput. Streams: empty for 1, and as many as there are threads.
+  // Batches, where all inputs leave their first axis open: empty for powers of two up to 64 if throughput is
+  // asked for, else 1.
   std::vector<int> streams;
+  std::vector<int64_t> batches;
+  // A file of what operators cost here, read before and written after: searches of this and other models need
+  // not measure them again. "": none.
+  std::string cost_table;
   // What is happening, and how much of the budget is used, 0 to 1.
   std::function<void(const std::string& stage, double share)> progress;
   std::function<void(const Frontier&)> found;  // whenever the frontier has got better
@@ -55,9 +61,16 @@ struct OptimizeResult {
     int64_t examples = 0;
   };
   std::vector<Report> report;  // f32 and the selected point
-  // How good the predictions were: medians of |predicted / measured - 1| of latencies, and Spearman's
-  // correlation of predicted noise with the measured loss; absent with fewer than three points.
-  std::optional<double> latency_residual, noise_correlation;
+  // How good predictions were of plans that they had not seen: of each point its latency and noise are
+  // predicted from what was measured of products and of all other points. Medians of |predicted / measured -
+  // 1|, with and without what plans taught (additive: products alone), and Spearman's correlations; absent
+  // with fewer than four points.
+  std::optional<double> latency_residual, additive_residual;
+  std::optional<double> noise_correlation;     // of predicted with measured noise at the outputs
+  std::optional<double> accuracy_correlation;  // of predicted with measured loss in the metric
+  int64_t losses = 0, losses_resolved = 0;     // points; those whose loss is not 0 with confidence
+  int64_t costs_known = 0, costs_measured = 0;  // entries of the cost table that were there, and new ones
+  int64_t grid_points = 0, grid_measured = 0;   // operating points of (batch, streams, threads) of a plan
   int64_t measured_runs = 0, evaluated_examples = 0;
   std::vector<std::string> warnings;
 };

@@ -1,0 +1,95 @@
+#include "engine/search/kernel_choice.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "engine/optimize/node_costs.h"
+#include "graph/ir/precision.h"
+#include "kernels/conv/conv.h"
+#include "kernels/gemm/tile.h"
+
+namespace skyline {
+namespace {
+
+constexpr int kRounds = 7;
+// Another kernel must save so much of a product's time: minima and medians of short runs differ by 2 to 5 %.
+constexpr double kWorthIt = 0.93;
+
+}  // namespace
+
+std::vector<std::string> kernel_alternatives(const SessionOptions& options) {
+  using kernels::ConvMethod;
+  std::vector<std::string> out;
+  for (const kernels::ConvAlgorithm& a : kernels::conv_algorithms()) {
+    if (a.method == ConvMethod::winograd || a.method == ConvMethod::direct || a.method == ConvMethod::gemm ||
+        a.method == ConvMethod::indirect)
+      out.emplace_back(a.name);
+  }
+  const IsaSet isa = isa_level(options.isa);
+  IsaSet widest = kIsaNone;
+  const auto is_row = [&](const KernelInfo* k) {
+    return k->op == "gemm" && k->in == DType::f32 && usable(*k, isa);
+  };
+  for (const KernelInfo* k : all_kernels()) {
+    if (is_row(k) && (k->needs & widest) == widest) widest = k->needs;
+  }
+  for (const KernelInfo* k : all_kernels()) {
+    if (is_row(k) && k->needs == widest) out.emplace_back(k->name);
+  }
+  for (const KernelInfo* k : options.kernels) {
+    if (is_row(k)) out.emplace_back(k->name);
+  }
+  out.emplace_back("apart");
+  return out;
+}
+
+std::map<std::string, std::string> choose_kernels(const Variants& variants, const std::vector<Value>& inputs,
+                                                  CostTable* table, const std::function<bool()>& stop,
+                                                  const std::function<void(const std::string&)>& progress) {
+  const auto& products = variants.flow().products;
+  const std::vector<Precision> f32(products.size(), Precision::f32);
+  std::vector<std::string> names, signatures;
+  for (size_t i = 0; i < products.size(); ++i) {
+    names.push_back(products[i].name);
+    signatures.push_back(variants.signature(i));
+  }
+  const int threads = variants.options().threads;
+  const auto key = [&](size_t i, const std::string& kernel) {
+    return cost_key(signatures[i], Precision::f32, "race " + kernel, 1, threads);
+  };
+  const Session plain = variants.session(f32);
+  std::vector<double> best(products.size(), kWorthIt);
+  std::map<std::string, std::string> chosen;
+  for (const std::string& kernel : kernel_alternatives(variants.options())) {
+    if (stop && stop()) break;
+    if (progress) progress("kernel " + kernel);
+    // As a share of the default's time, which is measured beside it.
+    std::vector<double> share(products.size(), INFINITY);
+    bool known = table != nullptr;
+    for (size_t i = 0; known && i < products.size(); ++i) {
+      const auto s = table->find(key(i, kernel));
+      known = s.has_value();
+      if (known) share[i] = *s;
+    }
+    if (!known) {
+      std::map<std::string, std::string> all;
+      for (const std::string& n : names) all[n] = kernel;
+      const Session other = variants.session(f32, 0, &all);
+      const NodeCosts costs = measure_node_costs(names, {{Precision::f32, &plain}, {Precision::f32, &other}},
+                                                 inputs, kRounds, {});
+      for (size_t i = 0; i < products.size(); ++i) {
+        if (std::isfinite(costs.seconds[i][0]) && std::isfinite(costs.seconds[i][1]))
+          share[i] = costs.seconds[i][1] / std::max(costs.seconds[i][0], 1e-9);
+        if (table && share[i] > 0 && std::isfinite(share[i])) table->put(key(i, kernel), share[i]);
+      }
+    }
+    for (size_t i = 0; i < products.size(); ++i) {
+      if (share[i] >= best[i]) continue;
+      best[i] = share[i];
+      chosen[names[i]] = kernel;
+    }
+  }
+  return chosen;
+}
+
+}  // namespace skyline
