@@ -7,6 +7,7 @@
 #include "kernels/conv/winograd.h"
 #include "kernels/eltwise/eltwise.h"
 #include "kernels/gemm/dense.h"
+#include "kernels/gemm/gemv.h"
 #include "kernels/gemm/tile.h"
 #include "kernels/norm/norm.h"
 #include "kernels/pool/pool.h"
@@ -49,6 +50,18 @@ constexpr const KernelInfo* kAll[] = {
     &gemm_i16_avx512,
     &gemm_i16_avx2,
     &gemm_i16_sse2,
+    // a few rows by weights of fewer bits
+    &gemv_avx512[0],
+    &gemv_avx512[1],
+    &gemv_avx512[2],
+    &gemv_avx512[3],
+    &gemv_avx2[0],
+    &gemv_avx2[1],
+    &gemv_avx2[2],
+    &gemv_avx2[3],
+    &gemv_sse2[0],
+    &gemv_sse2[1],
+    &gemv_sse2[2],
     // depthwise: kernels/conv
     &depthwise_bytes_avx512vnni,
     &depthwise_f32_avx512,
@@ -124,7 +137,8 @@ constexpr const KernelInfo* kAll[] = {
     &winograd2_f32_neon, &dots_f32_neon,       &window3_f32_neon,   &window3s2_f32_neon, &window5_f32_neon,
     &window5s2_f32_neon, &window6s2_f32_neon,  &direct_f32_neon,    &reduce_neon.info,   &softmax_neon.info,
     &norm_neon.info,     &pool_neon.info,      &resize_neon.info,   &rnn_neon.info,      &quantize_neon.info,
-    &probe_neon.info,    &attention_neon.info, &lookup_neon,        &dense_i8_dotprod,
+    &probe_neon.info,    &attention_neon.info, &lookup_neon,        &dense_i8_dotprod,   &gemv_neon[0],
+    &gemv_neon[1],       &gemv_neon[2],        &gemv_neon[3],
 #endif
 };
 

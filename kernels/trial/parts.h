@@ -49,6 +49,7 @@ std::shared_ptr<std::vector<T>> shared(int64_t n) {
 using AddTrials = void (*)(const KernelInfo& row, std::vector<Trial>& out);
 void add_gemm_trials(const KernelInfo& row, std::vector<Trial>& out);
 void add_dense_trials(const KernelInfo& row, std::vector<Trial>& out);
+void add_gemv_trials(const KernelInfo& row, std::vector<Trial>& out);
 void add_depthwise_bytes_trials(const KernelInfo& row, std::vector<Trial>& out);
 void add_depthwise_trials(const KernelInfo& row, std::vector<Trial>& out);
 void add_direct_trials(const KernelInfo& row, std::vector<Trial>& out);

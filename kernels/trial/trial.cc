@@ -15,6 +15,7 @@ constexpr struct {
 } kFamilies[] = {
     {"gemm", add_gemm_trials},
     {"dense", add_dense_trials},
+    {"gemv", add_gemv_trials},
     {"depthwise", add_depthwise_trials},
     {"depthwise_bytes", add_depthwise_bytes_trials},
     {"direct", add_direct_trials},
