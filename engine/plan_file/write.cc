@@ -94,7 +94,13 @@ class Writer {
     optimize_for_shapes(g, state_);
     prepared_.push_back(graphs_.graph(g));
     const SessionOptions& o = state_.options;
-    const Plan plan(g, {state_.isa, o.threads, o.max_tensor_bytes, true, owns}, state_.cache);
+    const Plan plan(g,
+                    {.isa = state_.isa,
+                     .threads = o.threads,
+                     .max_tensor_bytes = o.max_tensor_bytes,
+                     .own_kernels = o.kernels,
+                     .owns_constants = owns},
+                    state_.cache);
     for (uint32_t v = 0; owns && v < g.value_slots(); ++v) {
       const Tensor& before = g.value(ValueId{v}).constant;
       if (!before.defined() || plan.graph().value(ValueId{v}).constant.defined()) continue;
