@@ -50,7 +50,8 @@ inline void load_b(const std::byte* b, int64_t stride) {
 // asked for this far ahead, when the first rows meet them.
 constexpr int64_t kAhead = 8 << 10;
 inline void fetch_b(const std::byte* b, int64_t bytes) {
-  for (int64_t i = 0; i < bytes; i += 64) _mm_prefetch(reinterpret_cast<const char*>(b + kAhead + i), _MM_HINT_T1);
+  for (int64_t i = 0; i < bytes; i += 64)
+    _mm_prefetch(reinterpret_cast<const char*>(b + kAhead + i), _MM_HINT_T1);
 }
 
 constexpr int64_t kSumsRow = kSide * 4;  // bytes
