@@ -27,6 +27,7 @@ std::span<const LowerRow> conv_rows();
 std::span<const LowerRow> strips_rows();
 std::span<const LowerRow> quantize_rows();
 std::span<const LowerRow> quantized_product_rows();
+std::span<const LowerRow> narrow_weight_rows();
 
 // op over all inputs from the left; in chain.cc.
 std::optional<Lowered> lower_variadic(Lowering& l, std::string_view op);
@@ -57,6 +58,7 @@ inline constexpr Family kFamilies[] = {
     strips_rows,
     quantize_rows,
     quantized_product_rows,
+    narrow_weight_rows,
 };
 
 }  // namespace skyline::lower

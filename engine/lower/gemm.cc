@@ -5,6 +5,7 @@
 
 #include "engine/lower/families.h"
 #include "engine/lower/fused.h"
+#include "engine/lower/narrow_weights.h"
 #include "graph/ir/precision.h"
 #include "kernels/base/memory.h"
 
@@ -77,6 +78,10 @@ std::optional<Lowered> lower_product(Lowering& l, const MatProduct& p) {
   }
   problem.batch = element_count(batch);
   problem.const_b = l.constant(1) && element_count(batch_b) == 1;
+  const bool column_bias = !p.bias_is_residual && !p.bias_is_one && !p.bias_per_row;
+  if (column_bias && !p.trans_a && p.alpha == 1.0f) {
+    if (auto few = lower_halves(l, problem, p.bias, p.residual, p.act)) return few;
+  }
   const bool f32 = problem.a == DType::f32 && problem.c == DType::f32;
   const GemmPlan plan = gemm_plan(problem, l.isa, f32 ? l.wanted_gemm() : nullptr);
 

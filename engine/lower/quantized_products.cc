@@ -5,6 +5,7 @@
 #include "engine/lower/conv_shape.h"
 #include "engine/lower/families.h"
 #include "engine/lower/quantized.h"
+#include "kernels/base/parallel.h"
 #include "kernels/gemm/gemm.h"
 #include "kernels/layout/layout.h"
 #include "kernels/quantize/quantize.h"
@@ -219,6 +220,22 @@ struct RealProduct {
     e.bias_n = bias ? s.input<float>(*bias) : nullptr;
     product.run(s, a, a_zero, e);
   }
+
+  // With a scale for each row of A: kernels know those of columns, so rows are scaled afterwards.
+  void run_rows(const StepArgs& s, const void* a, const float* a_scale, int32_t a_zero) const noexcept {
+    RealProduct columns = *this;
+    columns.bias.reset();
+    columns.run(s, a, 1.0f, a_zero);
+    const int64_t m = product.plan.problem.m, n = product.plan.problem.n;
+    const float* const add = bias ? s.input<float>(*bias) : nullptr;
+    parallel_for(s.threads, m, std::max<int64_t>(1, 16384 / n), [&](int64_t begin, int64_t end) {
+      for (int64_t i = begin; i < end; ++i) {
+        float* const row = s.output<float>(0) + i * n;
+        for (int64_t j = 0; j < n; ++j) row[j] *= a_scale[i];
+        for (int64_t j = 0; add && j < n; ++j) row[j] += add[j];
+      }
+    });
+  }
 };
 
 std::optional<RealProduct> real_product(Lowering& l, const MatInputs& in, DType a_type, size_t b_scale,
@@ -240,7 +257,22 @@ std::optional<RealProduct> real_product(Lowering& l, const MatInputs& in, DType 
 std::optional<Lowered> lower_matmul_to_float(Lowering& l) {
   const auto r = real_product(l, {0, 1, 4, 5}, l.in_type(0), 3, 6);
   const auto zero = zero_point(l, 4, l.in_type(0));
-  if (!r || !zero || l.in_type(2) != DType::f32 || element_count(l.in_dims(2)) != 1) return std::nullopt;
+  if (!r || !zero || l.in_type(2) != DType::f32) return std::nullopt;
+  const int64_t rows = element_count(l.in_dims(2));
+  if (rows != 1) {
+    const GemmProblem& p = r->product.plan.problem;
+    if (p.batch != 1 || l.in_dims(2) != Dims{p.m} || l.in_dims(0).size() != 2) return std::nullopt;
+    return Lowered{.code = step_code([r = *r, zero = *zero, rows](const StepArgs& s) {
+                     const auto* scales = s.input<float>(2);
+                     for (int64_t i = 0; i < rows; ++i) {
+                       if (!(scales[i] >= 0 && std::isfinite(scales[i])))
+                         return s.fail("a_scale is not a finite number above 0");
+                     }
+                     r.run_rows(s, s.in[0], scales, zero.read(s));
+                   }),
+                   .kernel = kernel_name(r->product) + "+rows",
+                   .workspace = r->product.workspace};
+  }
   return Lowered{.code = step_code([r = *r, zero = *zero](const StepArgs& s) {
                    const float scale = *s.input<float>(2);
                    if (!(scale >= 0 && std::isfinite(scale)))

@@ -8,6 +8,7 @@
 #include "graph/ir/precision.h"
 #include "kernels/base/cpu.h"
 #include "kernels/gemm/gemm.h"
+#include "kernels/gemm/gemv.h"
 #include "skyline/isa.h"
 
 namespace skyline {
@@ -85,7 +86,10 @@ void check_rung(Precision p, IsaSet isa) {
         "precision int8 needs ranges of activations: make a quantized model with `skyline quantize` and "
         "run that in precision 'model'");
   }
-  if (!kernels::choose_dense({.m = 16, .n = 16, .k = 16, .const_b = true, .precision = p}, isa)) {
+  const bool few_rows = (p == Precision::bf16 && kernels::gemv_has(isa, DType::bf16)) ||
+                        (p == Precision::f16 && kernels::gemv_has(isa, DType::f16));
+  if (!few_rows &&
+      !kernels::choose_dense({.m = 16, .n = 16, .k = 16, .const_b = true, .precision = p}, isa)) {
     throw Error(Code::unsupported, "no kernel computes in precision " + std::string(name(p)) + " on " +
                                        isa_to_string(isa) + "; use model or f32");
   }

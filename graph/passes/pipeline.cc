@@ -28,7 +28,8 @@ const std::array kPortable = {
 
 const std::array kTarget = {kRecogniseAttention, kPlaceAttention,
                             // Folding would hide the integers of weights.
-                            kFuseQuantized, kFuseIntegerToFloat, kFoldDequantize,
+                            kFuseQuantized, kFuseIntegerToFloat, kFuseDynamic, kKeepIntegerWeights,
+                            kFoldDequantize,
                             // What the model itself moves, now that all sizes are known.
                             kMergeTransposes, kMergeReshapes, kSinkTransposes,
                             // What is left of that.
