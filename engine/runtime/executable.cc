@@ -4,6 +4,7 @@
 
 #include "engine/optimize/layout.h"
 #include "engine/optimize/storage.h"
+#include "engine/optimize/widen.h"
 #include "graph/ir/infer.h"
 #include "graph/ir/interpret.h"
 #include "graph/passes/passes.h"
@@ -81,7 +82,9 @@ bool takes_one_shape(const Graph& g) {
 void optimize_for_any(Graph& g, const SessionState& session) {
   infer_graph(g);
   const SessionOptions& o = session.options;
-  if (o.optimize) run_passes(g, portable_passes(), {.stop_after = o.stop_after_pass, .log = {}});
+  if (!o.optimize) return;
+  if (o.stop_after_pass < 0) widen_halves(g, session.isa);
+  run_passes(g, portable_passes(), {.stop_after = o.stop_after_pass, .log = {}});
 }
 
 Graph with_inputs(const Graph& base, std::span<const Value> inputs) {
