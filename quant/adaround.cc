@@ -14,14 +14,14 @@ namespace {
 
 // ---- the method; constants are the authors' but for the rate, which suits fewer steps
 
-constexpr double kStretch = 1.2, kShift = -0.1;  // of the sigmoid, so that it reaches 0 and 1
-constexpr double kRate = 0.02;
-constexpr double kRegularization = 0.05;
-constexpr double kFirstBeta = 20, kLastBeta = 2;
-constexpr double kWarmUp = 0.2;  // of the steps, without regularization
+constexpr float kStretch = 1.2f, kShift = -0.1f;  // of the sigmoid, so that it reaches 0 and 1
+constexpr double kRate = 0.04;
+constexpr float kRegularization = 0.05f;
+constexpr float kFirstBeta = 20, kLastBeta = 2;
+constexpr float kWarmUp = 0.2f;  // of the steps, without regularization
 
 // A layer's steps take at most so many multiplications: seconds.
-constexpr double kMostWork = 4e11;
+constexpr double kMostWork = 1e11;
 constexpr int kFewestIterations = 100;
 // Sampled outputs of an example.
 constexpr int64_t kPositions = 64;
@@ -29,8 +29,7 @@ constexpr int64_t kPositions = 64;
 constexpr int64_t kSmallLayer = 1 << 16;
 
 float soft(float v) {
-  const double s = 1 / (1 + std::exp(-static_cast<double>(v)));
-  return static_cast<float>(std::clamp(s * kStretch + kShift, 0.0, 1.0));
+  return std::clamp(kStretch / (1 + std::exp(-v)) + kShift, 0.0f, 1.0f);
 }
 
 std::vector<double> forms(const RoundingProblem& p, const std::vector<float>& errors,
@@ -272,29 +271,34 @@ std::vector<int8_t> round_together(const RoundingProblem& p, int iterations, con
   for (size_t i = 0; i < n; ++i) {
     low[i] = std::clamp(std::floor(p.real[i]), -127.0f, 126.0f);
     const double share =
-        std::clamp((static_cast<double>(p.real[i] - low[i]) - kShift) / kStretch, 0.01, 0.99);
+        std::clamp(static_cast<double>((p.real[i] - low[i] - kShift) / kStretch), 0.01, 0.99);
     v[i] = static_cast<float>(std::log(share / (1 - share)));
     nearest[i] = std::clamp(std::nearbyint(p.real[i]), low[i], low[i] + 1);
   }
-  const double warm = kWarmUp * iterations;
+  const float warm = kWarmUp * static_cast<float>(iterations);
+  std::vector<float> sigmoid(n);
   for (int step = 1; step <= iterations; ++step) {
-    for (size_t i = 0; i < n; ++i) errors[i] = low[i] + soft(v[i]) - p.real[i];
-    const std::vector<float> product = multiply(errors);
-    const double t = std::max(0.0, (step - warm) / std::max(iterations - warm, 1.0));
-    const double beta = kFirstBeta + (kLastBeta - kFirstBeta) * t;
-    const double rate = kRate * std::sqrt(1 - std::pow(0.999, step)) / (1 - std::pow(0.9, step));
     for (size_t i = 0; i < n; ++i) {
-      const double s = 1 / (1 + std::exp(-static_cast<double>(v[i]))), h = s * kStretch + kShift;
+      sigmoid[i] = 1 / (1 + std::exp(-v[i]));
+      errors[i] = low[i] + std::clamp(sigmoid[i] * kStretch + kShift, 0.0f, 1.0f) - p.real[i];
+    }
+    const std::vector<float> product = multiply(errors);
+    const float t = std::max(
+        0.0f, (static_cast<float>(step) - warm) / std::max(static_cast<float>(iterations) - warm, 1.0f));
+    const float beta = kFirstBeta + (kLastBeta - kFirstBeta) * t;
+    const auto rate =
+        static_cast<float>(kRate * std::sqrt(1 - std::pow(0.999, step)) / (1 - std::pow(0.9, step)));
+    const float force = static_cast<float>(step) > warm ? 2 * kRegularization * beta : 0;
+    for (size_t i = 0; i < n; ++i) {
+      const float h = sigmoid[i] * kStretch + kShift;
       if (h <= 0 || h >= 1) continue;
-      double slope = 2.0 * product[i];
-      if (step > warm) {
-        const double away = 2 * h - 1;
-        slope -= 2 * kRegularization * beta * std::copysign(std::pow(std::fabs(away), beta - 1), away);
-      }
-      slope *= kStretch * s * (1 - s);
-      first[i] = static_cast<float>(0.9 * first[i] + 0.1 * slope);
-      second[i] = static_cast<float>(0.999 * second[i] + 0.001 * slope * slope);
-      v[i] -= static_cast<float>(rate * first[i] / (std::sqrt(static_cast<double>(second[i])) + 1e-8));
+      const float away = 2 * h - 1;
+      float slope = 2 * product[i];
+      if (force > 0) slope -= force * std::copysign(std::pow(std::fabs(away), beta - 1), away);
+      slope *= kStretch * sigmoid[i] * (1 - sigmoid[i]);
+      first[i] = 0.9f * first[i] + 0.1f * slope;
+      second[i] = 0.999f * second[i] + 0.001f * slope * slope;
+      v[i] -= rate * first[i] / (std::sqrt(second[i]) + 1e-8f);
     }
   }
   std::vector<float> rounded(n);

@@ -18,7 +18,7 @@ struct Flags {
   std::string equalize, dynamic;
   double percentile = 0, most_noise = -1;
   int64_t examples = 0, block = -1;
-  int bits = 8;
+  int bits = 8, steps = 400;
   std::vector<std::string> keep;
   bool json = false, no_bias_correction = false, no_smooth = false, adaround = false, weights_only = false;
   DataFlags data;
@@ -71,6 +71,7 @@ quant::Options options_of(const Flags& f) {
   }
   o.adaround.on = f.adaround;
   o.adaround.seed = f.data.seed;
+  o.adaround.iterations = f.steps;
   if (f.percentile > 0) o.percentile = f.percentile;
   if (f.most_noise >= 0) o.most_noise = std::pow(10, -f.most_noise / 10);
   if (f.most_noise == 0) o.most_noise = 0;
@@ -209,7 +210,7 @@ void add_quantize(CLI::App& app) {
   c->add_option("--method", f->method, "Range of an activation: minmax, percentile, mse, entropy")
       ->type_name("NAME");
   c->add_option("--percentile", f->percentile, "Of the values, kept on either side")
-      ->check(CLI::Range(50, 100));
+      ->check(CLI::Range(50.0, 100.0));
   c->add_option("--keep", f->keep, "Node or operator that stays f32; more than once or several")
       ->type_name("NODE");
   c->add_option(
@@ -228,6 +229,9 @@ void add_quantize(CLI::App& app) {
       ->type_name("NAME");
   c->add_flag("--adaround", f->adaround,
               "Round the weights of each layer together, for the least error of its outputs (slower)");
+  c->add_option("--steps", f->steps, "Of --adaround: at most so many for a layer; fewer where they take long")
+      ->check(CLI::Range(1, 100000))
+      ->capture_default_str();
   auto* weights_only = c->add_flag("--weights-only", f->weights_only,
                                    "Only the weights of matrix products, as integers; all computes in f32");
   c->add_option("--bits", f->bits, "Of --weights-only: 8 or 4")
