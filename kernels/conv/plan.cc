@@ -12,7 +12,6 @@
 #include "kernels/conv/winograd.h"
 #include "kernels/gemm/dense_run.h"
 #include "kernels/gemm/pack.h"
-#include "kernels/gemm/tile_share.h"
 #include "skyline/status.h"
 
 namespace skyline::kernels {
@@ -148,8 +147,8 @@ double direct_cycles(const ConvProblem& p) noexcept {
   return static_cast<double>(p.n * p.out_pixels()) * pixel;
 }
 // Whether a dense kernel of the rung beats f32, which may always stand in for it. Cycles on a Xeon with AMX
-// (model 143): products at the rate that the kernel has at present, 500 to finish 32 by 32 sums; one for each
-// four numbers that are split, and each plane of a patch costs as much again.
+// (model 143): products at the kernel's rate, 500 to finish 32 by 32 sums; one for each four numbers that are
+// split, and each plane of a patch costs as much again.
 bool rung_pays(const ConvProblem& p, IsaSet isa) noexcept {
   if (p.precision == Precision::f32 || !refusal_patches(p, isa).empty()) return false;
   if (!all_f32(p)) return true;
@@ -158,7 +157,7 @@ bool rung_pays(const ConvProblem& p, IsaSet isa) noexcept {
   const double sums = std::ceil(pixels / kernel.mr) * kernel.mr *
                       std::ceil(static_cast<double>(p.oc) / kernel.nr) * kernel.nr;
   const auto depth = static_cast<double>(kernel.steps(p.taps() * p.ic) * kernel.values);
-  const double each = depth / (32 * 0.85 * present_rate(kernel)) + 0.5;
+  const double each = depth / (32 * 0.85 * kernel.rate) + 0.5;
   const auto split = static_cast<double>(p.n * p.in_pixels() * p.ic) / 4 * (1 + kernel.planes);
   const double f32 = refusal_winograd2(p, isa).empty()
                          ? std::min({direct_cycles(p), winograd_cycles(p, 2),
