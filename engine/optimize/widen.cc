@@ -68,7 +68,8 @@ bool has_kernels(Precision p, DType t, IsaSet isa) {
 
 void add_rung(const Graph& g, Node& n, IsaSet isa) {
   const DType t = n.in(1) == kNoValue ? DType::undefined : g.fact(n.in(1)).dtype;
-  if (!has_precision(n) || !is_half(t) || n.attrs.has("precision")) return;
+  // Products of two activations are small, and f32 is nearer to what the file says.
+  if (!has_precision(n) || !is_half(t) || !g.constant(n.in(1)) || n.attrs.has("precision")) return;
   const Precision p = t == DType::f16 ? Precision::f16 : Precision::bf16;
   if (has_kernels(p, t, isa)) n.attrs.set("precision", std::string(name(p)));
 }
