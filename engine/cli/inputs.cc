@@ -1,13 +1,13 @@
 #include "engine/cli/inputs.h"
 
-#include "engine/cli/cli.h"
-
 #include <fmt/format.h>
 
 #include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <random>
+
+#include "engine/cli/cli.h"
 
 namespace skyline::cli {
 namespace {

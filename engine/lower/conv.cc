@@ -91,8 +91,8 @@ ConvChoice choice_of(const Lowering& l, const ConvProblem& p) {
   if (wanted.empty() || p.precision != Precision::f32) return choice;
   const GemmKernel* row = p.a == DType::f32 ? l.wanted_gemm() : nullptr;
   for (const ConvAlgorithm& a : conv_algorithms()) {
-    const bool runs_rows = a.method == ConvMethod::gemm || a.method == ConvMethod::gather ||
-                           a.method == ConvMethod::indirect;
+    const bool runs_rows =
+        a.method == ConvMethod::gemm || a.method == ConvMethod::gather || a.method == ConvMethod::indirect;
     if (row ? !runs_rows : a.name != wanted) continue;
     if (!a.refusal(p, l.isa).empty() || (a.method == ConvMethod::winograd && !choice.winograd)) continue;
     choice.algorithm = &a;

@@ -42,7 +42,7 @@ struct PlanOptions {
   IsaSet isa = 0;
   int threads = 1;
   int64_t max_tensor_bytes = int64_t{1} << 36;
-  bool kernels = true;          // false: every step through its reference evaluation
+  bool kernels = true;                                  // false: every step through its reference evaluation
   std::span<const KernelInfo* const> own_kernels = {};  // the user's rows
   bool owns_constants = false;  // no other plan comes from this graph: what is packed may go
   bool writes_inputs = false;   // inputs are the plan's to write into (skyline.Append)

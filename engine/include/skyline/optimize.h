@@ -66,9 +66,9 @@ struct OptimizeResult {
   // 1|, with and without what plans taught (additive: products alone), and Spearman's correlations; absent
   // with fewer than four points.
   std::optional<double> latency_residual, additive_residual;
-  std::optional<double> noise_correlation;     // of predicted with measured noise at the outputs
-  std::optional<double> accuracy_correlation;  // of predicted with measured loss in the metric
-  int64_t losses = 0, losses_resolved = 0;     // points; those whose loss is not 0 with confidence
+  std::optional<double> noise_correlation;      // of predicted with measured noise at the outputs
+  std::optional<double> accuracy_correlation;   // of predicted with measured loss in the metric
+  int64_t losses = 0, losses_resolved = 0;      // points; those whose loss is not 0 with confidence
   int64_t costs_known = 0, costs_measured = 0;  // entries of the cost table that were there, and new ones
   int64_t grid_points = 0, grid_measured = 0;   // operating points of (batch, streams, threads) of a plan
   int64_t measured_runs = 0, evaluated_examples = 0;
