@@ -1,5 +1,5 @@
 // 8-bit products by AVX-VNNI: u8 times i8 on 256 bits, no saturation between. The contract is in dense.h.
-#include "kernels/gemm/dense_narrow.h"
+#include "kernels/gemm/dense_dots.h"
 
 namespace skyline::kernels {
 namespace {
@@ -14,11 +14,6 @@ struct Dot {
 };
 
 constexpr int kMr = 6, kNv = 2;
-constexpr DotTiles<Dot, kMr, kNv> kTiles;
-
-void run(const DenseTile& t) noexcept {
-  kTiles.run(t);
-}
 
 }  // namespace
 
@@ -29,7 +24,7 @@ constinit const DenseKernel SKYLINE_TAGGED(dense_u8) = {{.name = "dense_u8_avxvn
                                                          .weights = DType::i8,
                                                          .acc = DType::i32,
                                                          .out = DType::undefined},
-                                                        run,
+                                                        run_dots<Dot, kMr, kNv>,
                                                         kMr,
                                                         kNv* kLanes,
                                                         kLanes,

@@ -1,5 +1,5 @@
 // 8-bit products by Arm's SDOT, which takes i8 on both sides. The contract is in dense.h.
-#include "kernels/gemm/dense_narrow.h"
+#include "kernels/gemm/dense_dots.h"
 
 namespace skyline::kernels {
 namespace {
@@ -12,11 +12,6 @@ struct Dot {
 
 // 24 sums, 4 vectors of B and one of A: 29 of 32 registers.
 constexpr int kMr = 6, kNv = 4;
-constexpr DotTiles<Dot, kMr, kNv> kTiles;
-
-void run(const DenseTile& t) noexcept {
-  kTiles.run(t);
-}
 
 constexpr DenseKernel row() {
   DenseKernel k{{.name = "dense_i8_dotprod_6x16",
@@ -26,7 +21,7 @@ constexpr DenseKernel row() {
                  .weights = DType::i8,
                  .acc = DType::i32,
                  .out = DType::undefined},
-                run,
+                run_dots<Dot, kMr, kNv>,
                 kMr,
                 kNv * kLanes,
                 kLanes};

@@ -1,6 +1,7 @@
 // Products of floats in f16 arithmetic. A lane multiplies and adds every other value of K; after some steps
 // the two lanes of a column are added to its sum in f32. The contract is in dense.h.
 #include "kernels/gemm/dense_copy.h"
+#include "kernels/gemm/tile_table.h"
 
 namespace skyline::kernels {
 namespace {
@@ -90,25 +91,10 @@ void tile(const DenseTile& t, const Place& p) noexcept {
   finish_floats(t, p.part, sums[0], kNr);
 }
 
-using TileFn = void (*)(const DenseTile&, const Place&) noexcept;
-struct Table {
-  TileFn fn[kMr][kNv];
-};
-template <int M>
-constexpr void fill(Table& table) {
-  table.fn[M - 1][0] = tile<M, 1>;
-  table.fn[M - 1][1] = tile<M, 2>;
-  if constexpr (M > 1) fill<M - 1>(table);
-}
-constexpr Table make_table() {
-  Table table{};
-  fill<kMr>(table);
-  return table;
-}
-constexpr Table kTable = make_table();
+constexpr TileTable<DenseTileFn, kMr, kNv> kTable([]<int M, int NV>() { return tile<M, NV>; });
 
 void run(const DenseTile& t) noexcept {
-  each_tile(t, kMr, kNr, 1, [&](const Place& p) { kTable.fn[p.part.m - 1][(p.part.n - 1) / kLanes](t, p); });
+  each_tile(t, kMr, kNr, 1, [&](const Place& p) { kTable.of(p.part.m, p.part.n)(t, p); });
 }
 
 constexpr DenseKernel row() {

@@ -4,8 +4,9 @@
 #if defined(SKYLINE_ARCH_avx512)
 #include "kernels/gemm/dense_finish.h"
 #elif defined(SKYLINE_ARCH_avx2)
-#include "kernels/gemm/dense_narrow.h"
+#include "kernels/gemm/dense_finish_narrow.h"
 #endif
+#include "kernels/gemm/tile_table.h"
 
 #if defined(SKYLINE_ARCH_avx512) || defined(SKYLINE_ARCH_avx2)
 namespace skyline::kernels {
@@ -128,26 +129,11 @@ void tile(const DenseTile& t, const Place& p) noexcept {
   finish_sums(t, p.part, sums[0], kNr);
 }
 
-using TileFn = void (*)(const DenseTile&, const Place&) noexcept;
-struct Table {
-  TileFn fn[kMr][kNv];
-};
-template <int M>
-constexpr void fill(Table& table) {
-  table.fn[M - 1][0] = tile<M, 1>;
-  table.fn[M - 1][1] = tile<M, 2>;
-  if constexpr (M > 1) fill<M - 1>(table);
-}
-constexpr Table make_table() {
-  Table table{};
-  fill<kMr>(table);
-  return table;
-}
-constexpr Table kTable = make_table();
+constexpr TileTable<DenseTileFn, kMr, kNv> kTable([]<int M, int NV>() { return tile<M, NV>; });
 
 void run(const DenseTile& t) noexcept {
   each_tile_of(t, kMr, kNr, pair_rows(t.lines * t.steps),
-               [&](const Place& p) { kTable.fn[p.part.m - 1][(p.part.n - 1) / kLanes](t, p); });
+               [&](const Place& p) { kTable.of(p.part.m, p.part.n)(t, p); });
 }
 
 constexpr DenseKernel row() {

@@ -28,6 +28,8 @@ struct Place {
   int64_t b_stride;  // bytes between steps of its panel
   Part part;
 };
+using DenseTileFn = void (*)(const DenseTile&, const Place&) noexcept;
+
 // Cuts a block into tiles of up to mr x nr: fn(place), all panels of some rows before the next rows. A full
 // panel has `steps` rows.
 template <class Fn>

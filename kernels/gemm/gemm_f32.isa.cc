@@ -1,6 +1,7 @@
 // The f32 micro-kernel, one body for every ISA level; the contract is in tile.h.
 #include "kernels/gemm/activate.h"
 #include "kernels/gemm/tile.h"
+#include "kernels/gemm/tile_table.h"
 
 namespace skyline::kernels {
 namespace {
@@ -203,31 +204,13 @@ void tile(const GemmTile& t) noexcept {
   if (t.epilogue.act.fn > Act::clip && !t.more) activate_rows(t.epilogue.act, c, ldc, M, t.n);
 }
 
-// The functions for tiles of up to Mr rows and Nv vectors.
 using TileFn = void (*)(const GemmTile&) noexcept;
-template <int Mr, int Nv>
-struct Table {
-  TileFn fn[2][Mr][Nv];
-};
-template <int Mr, int Nv, int M = Mr, int N = Nv>
-constexpr void fill(Table<Mr, Nv>& table) {
-  table.fn[0][M - 1][N - 1] = tile<M, N, false>;
-  table.fn[1][M - 1][N - 1] = tile<M, N, true>;
-  if constexpr (N > 1) fill<Mr, Nv, M, N - 1>(table);
-  if constexpr (N == 1 && M > 1) fill<Mr, Nv, M - 1, Nv>(table);
-}
-template <int Mr, int Nv>
-constexpr Table<Mr, Nv> make_table() {
-  Table<Mr, Nv> table{};
-  fill<Mr, Nv>(table);
-  return table;
-}
-template <int Mr, int Nv>
-constexpr Table<Mr, Nv> kTable = make_table<Mr, Nv>();
+template <int Mr, int Nv, bool Interleaved>
+constexpr TileTable<TileFn, Mr, Nv> kTable([]<int M, int NV>() { return tile<M, NV, Interleaved>; });
 
 template <int Mr, int Nv>
 void run(const GemmTile& t) noexcept {
-  kTable<Mr, Nv>.fn[t.interleaved][t.m - 1][(t.n - 1) / kLanes](t);
+  (t.interleaved ? kTable<Mr, Nv, true> : kTable<Mr, Nv, false>).of(t.m, t.n)(t);
 }
 
 #if defined(SKYLINE_ARCH_avx512)

@@ -4,6 +4,7 @@
 
 #include "kernels/gemm/requantize.h"
 #include "kernels/gemm/tile.h"
+#include "kernels/gemm/tile_table.h"
 
 namespace skyline::kernels {
 namespace {
@@ -82,24 +83,10 @@ void tile(const GemmTile& t) noexcept {
 
 constexpr int kNr = kNv * kLanes;
 using TileFn = void (*)(const GemmTile&) noexcept;
-struct Table {
-  TileFn fn[kMr][kNv];
-};
-template <int M>
-constexpr void fill(Table& table) {
-  table.fn[M - 1][0] = tile<M, 1>;
-  table.fn[M - 1][1] = tile<M, 2>;
-  if constexpr (M > 1) fill<M - 1>(table);
-}
-constexpr Table make_table() {
-  Table table{};
-  fill<kMr>(table);
-  return table;
-}
-constexpr Table kTable = make_table();
+constexpr TileTable<TileFn, kMr, kNv> kTable([]<int M, int NV>() { return tile<M, NV>; });
 
 void run(const GemmTile& t) noexcept {
-  kTable.fn[t.m - 1][(t.n - 1) / kLanes](t);
+  kTable.of(t.m, t.n)(t);
 }
 
 }  // namespace

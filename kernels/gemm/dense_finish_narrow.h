@@ -1,5 +1,5 @@
 #pragma once
-// For dense kernels of integers on vectors of 128 or 256 bits: the tile's loop, and how sums become C.
+// For dense kernels of integers on vectors of 128 or 256 bits: how sums become C.
 #include "kernels/gemm/dense_place.h"
 #include "kernels/gemm/requantize.h"
 
@@ -74,67 +74,6 @@ inline void finish_bytes(const DenseTile& t, const Part& p, const int32_t* sums,
       activate_rows(t.epilogue.act, reinterpret_cast<float*>(c) + p.col, 0, 1, p.n);
   }
 }
-
-inline I32 four_bytes(const std::byte* a) {
-  int32_t four;
-  memcpy(&four, a, 4);
-  return I32(four);
-}
-
-// Dot::add(sum, a, b): the four products of each lane, added to its sum.
-template <class Dot, int M, int NV>
-void dot_tile(const DenseTile& t, const Place& p) noexcept {
-  constexpr int kNr = NV * kLanes;
-  I32 acc[M][NV];
-#pragma GCC unroll 16
-  for (int i = 0; i < M; ++i) {
-#pragma GCC unroll 4
-    for (int j = 0; j < NV; ++j) acc[i][j] = I32(0);
-  }
-  const std::byte* b = p.b;
-  const int64_t stride = t.a_stride;
-  for (int64_t line = 0; line < t.lines; ++line) {
-    const std::byte* first = p.a + line * t.line_stride;
-    for (int64_t s = 0; s < t.steps; ++s, b += p.b_stride) {
-      I32 vb[NV];
-#pragma GCC unroll 4
-      for (int j = 0; j < NV; ++j) vb[j] = load(reinterpret_cast<const int32_t*>(b) + j * kLanes);
-      const std::byte* a = first + s * 4;
-#pragma GCC unroll 16
-      for (int i = 0; i < M; ++i, a += stride) {
-        const I32 va = four_bytes(a);
-#pragma GCC unroll 4
-        for (int j = 0; j < NV; ++j) acc[i][j] = Dot::add(acc[i][j], va, vb[j]);
-      }
-    }
-  }
-  alignas(64) int32_t sums[M][kNr];
-#pragma GCC unroll 16
-  for (int i = 0; i < M; ++i) {
-#pragma GCC unroll 4
-    for (int j = 0; j < NV; ++j) acc[i][j].store_aligned(sums[i] + j * kLanes);
-  }
-  finish_sums(t, p.part, sums[0], kNr);
-}
-
-// A tile of each height and width up to M x NV.
-template <class Dot, int M, int NV>
-struct DotTiles {
-  using Fn = void (*)(const DenseTile&, const Place&) noexcept;
-  Fn fn[M][NV];
-
-  template <int Rows, int Vectors>
-  constexpr void fill() {
-    fn[Rows - 1][Vectors - 1] = dot_tile<Dot, Rows, Vectors>;
-    if constexpr (Vectors > 1) fill<Rows, Vectors - 1>();
-    if constexpr (Vectors == NV && Rows > 1) fill<Rows - 1, NV>();
-  }
-  constexpr DotTiles() : fn{} { fill<M, NV>(); }
-
-  void run(const DenseTile& t) const noexcept {
-    each_tile(t, M, NV * kLanes, 1, [&](const Place& p) { fn[p.part.m - 1][(p.part.n - 1) / kLanes](t, p); });
-  }
-};
 
 }  // namespace
 }  // namespace skyline::kernels
