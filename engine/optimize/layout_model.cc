@@ -219,6 +219,7 @@ double transpose_cost(const Graph& g, const LayoutChoice& choice, const LayoutFo
 namespace {
 
 bool takes_rows(const Node& n) {
+  if (n.is("Resize") && n.attrs.text("mode", "nearest") != "nearest") return false;
   if (n.is("Conv") || n.is("ConvTranspose")) return true;
   for (const std::string_view domain : {std::string_view("skyline"), n.op->domain}) {
     const OpDef* form = find_op(domain, n.op->name);

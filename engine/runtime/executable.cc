@@ -25,15 +25,22 @@ void forget_facts(Graph& g) {
   }
 }
 
-void bind_facts(Graph& g, std::span<const Value> inputs) {
+// What a run's inputs say of the graph's; where one is neither tensor nor sequence, what the graph says.
+std::vector<Fact> facts_of(const Graph& g, std::span<const Value> inputs) {
+  std::vector<Fact> facts;
   for (size_t i = 0; i < inputs.size(); ++i) {
-    Fact& f = g.value(g.inputs()[i]).fact;
+    Fact& f = facts.emplace_back(g.fact(g.inputs()[i]));
     if (inputs[i].is_tensor()) {
       f = Fact::of(inputs[i].tensor());
     } else if (inputs[i].is_sequence()) {
       f.kind = Fact::Kind::sequence;
     }
   }
+  return facts;
+}
+
+PassOptions pass_options(const SessionState& session) {
+  return {.stop_after = session.options.stop_after_pass, .log = {}};
 }
 
 void append_key(std::vector<int64_t>& key, DType dtype, const Dims& dims) {
@@ -84,27 +91,7 @@ void optimize_for_any(Graph& g, const SessionState& session) {
   const SessionOptions& o = session.options;
   if (!o.optimize) return;
   if (o.stop_after_pass < 0) widen_halves(g, session.isa);
-  run_passes(g, portable_passes(), {.stop_after = o.stop_after_pass, .log = {}});
-}
-
-Graph with_inputs(const Graph& base, std::span<const Value> inputs) {
-  Graph g = base;
-  forget_facts(g);
-  bind_facts(g, inputs);
-  infer_graph(g);
-  return g;
-}
-
-void optimize_for_shapes(Graph& g, const SessionState& session) {
-  const SessionOptions& o = session.options;
-  if (!o.optimize) return;
-  const PassOptions options{.stop_after = o.stop_after_pass, .log = {}};
-  run_passes(g, portable_passes(), options);
-  run_passes(g, target_passes(), options);
-  assign_layouts(g, o.layouts, session.isa, o.threads);
-  run_passes(g, layout_passes(), options);
-  assign_storage(g, session.isa);
-  run_passes(g, final_passes(), options);
+  run_passes(g, portable_passes(), pass_options(session));
 }
 
 Graph with_facts(Graph g, std::span<const Fact> inputs) {
@@ -112,6 +99,22 @@ Graph with_facts(Graph g, std::span<const Fact> inputs) {
   for (size_t i = 0; i < inputs.size(); ++i) g.value(g.inputs()[i]).fact = inputs[i];
   infer_graph(g);
   return g;
+}
+
+Graph with_inputs(const Graph& base, std::span<const Value> inputs) {
+  return with_facts(base, facts_of(base, inputs));
+}
+
+void optimize_for_shapes(Graph& g, const SessionState& session) {
+  const SessionOptions& o = session.options;
+  if (!o.optimize) return;
+  const PassOptions options = pass_options(session);
+  run_passes(g, portable_passes(), options);
+  run_passes(g, target_passes(), options);
+  assign_layouts(g, o.layouts, session.isa, o.threads);
+  run_passes(g, layout_passes(), options);
+  assign_storage(g, session.isa);
+  run_passes(g, final_passes(), options);
 }
 
 Executable::Executable(Graph g, SessionState& session, bool body)
@@ -190,8 +193,7 @@ std::shared_ptr<const Plan> Executable::lower(Graph g, bool owns_constants, bool
 
 Graph Executable::bound(std::span<const Fact> inputs) const {
   Graph g = with_facts(base_, inputs);
-  if (session_.options.optimize)
-    run_passes(g, portable_passes(), {.stop_after = session_.options.stop_after_pass, .log = {}});
+  if (session_.options.optimize) run_passes(g, portable_passes(), pass_options(session_));
   return g;
 }
 
