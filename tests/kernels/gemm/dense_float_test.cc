@@ -98,7 +98,7 @@ struct Case {
   int64_t batch = 1;
   bool shared_b = false, bias_n = false, bias_m = false, residual = false;
   float alpha = 1;
-  Act act = Act::none;
+  Activation act;
 };
 
 // Every operand ends where its mapping does.
@@ -138,7 +138,7 @@ void check_exact(const DenseKernel& kernel, const Shape& s, const Case& t, int t
   if (t.residual) args.epilogue.residual = residual.data();
   args.epilogue.ldr = ldc;
   args.epilogue.stride_r = s.m * ldc;
-  args.epilogue.act = {t.act, 0.25f};
+  args.epilogue.act = t.act;
   gemm_reference(p, args);
   args.c = c.data();
   run(gemm_plan(p, kernel), args, threads);
@@ -213,7 +213,8 @@ TEST_CASE("bf16 products: types, storage orders, epilogues, threads") {
             t.bias_n = mode % 3 != 0;
             t.bias_m = mode % 5 == 1;
             t.residual = mode % 4 > 1;
-            t.act = mode % 3 == 0 ? Act::none : mode % 3 == 1 ? Act::relu : Act::leaky_relu;
+            constexpr Activation kActs[] = {{}, {Act::relu}, {Act::leaky_relu, 0.25f}, {Act::clip, -3, 50}};
+            t.act = kActs[mode % 3 == 2 ? 2 + mode / 3 % 2 : mode % 3];
             if (a != b) t.alpha = 0.5f;
             check_exact(*kernel, {45, 50, (mode & 8) != 0 ? 64 : 67}, t, 1 + mode % 3);
           }
@@ -232,7 +233,7 @@ TEST_CASE("bf16 products: batches, with one B and with many; large shapes on sev
       check_exact(*kernel, {300, 130, 256}, {.c = kernel->in, .bias_n = true}, threads);
       check_exact(*kernel, {1, 300, 512}, {.residual = true}, threads);
       // K in parts, and many tiles that wait for the next one.
-      check_exact(*kernel, {45, 600, 700}, {.bias_n = true, .residual = true, .act = Act::relu}, threads);
+      check_exact(*kernel, {45, 600, 700}, {.bias_n = true, .residual = true, .act = {Act::relu}}, threads);
       check_exact(*kernel, {290, 70, 1300}, {.c = kernel->in, .extra = 4}, threads);
     }
   }
