@@ -297,44 +297,5 @@ struct FinishWords {
   }
 };
 
-// Bias by column, residual and relu, if any.
-template <class Store>
-struct FinishFloats {
-  Rows c;
-  const float *bias, *residual;
-  const uint16_t* residual_bf16;
-  int64_t ldr;
-  F32 low;
-  explicit FinishFloats(const DenseTile& t)
-      : c(t),
-        bias(t.epilogue.bias_n),
-        residual(t.epilogue.residual),
-        residual_bf16(t.epilogue.residual_bf16),
-        ldr(t.epilogue.ldr),
-        low(t.epilogue.act.fn == Act::relu ? 0.0f : -std::numeric_limits<float>::infinity()) {}
-  static bool fits(const Epilogue& e) {
-    return !e.bias_m && (e.act.fn == Act::none || e.act.fn == Act::relu);
-  }
-
-  __attribute__((always_inline)) void operator()(int64_t row, int64_t col, int64_t rows,
-                                                 const std::byte* from) {
-    const F32 left = bias ? load(bias + col) : F32(0.0f),
-              right = bias ? load(bias + col + kLanes) : F32(0.0f);
-    auto* sums = reinterpret_cast<const float*>(from);
-    for (int64_t i = row; i < row + rows; ++i, sums += 32) {
-      char* const to = c.at(i, col * static_cast<int64_t>(sizeof(typename Store::Type)));
-      if (!to) continue;
-      F32 x = F32::load_aligned(sums) + left, y = F32::load_aligned(sums + kLanes) + right;
-      if (residual || residual_bf16) {
-        const int64_t at = (c.offsets ? c.offsets[i] / c.c_stride : i) * ldr + col;
-        x += residual_at(residual, residual_bf16, at, 0xffff);
-        y += residual_at(residual, residual_bf16, at + kLanes, 0xffff);
-      }
-      Store::store(to, 0, xsimd::max(low, x), 0xffff);  // keeps NaN, see clip
-      Store::store(to, kLanes, xsimd::max(low, y), 0xffff);
-    }
-  }
-};
-
 }  // namespace
 }  // namespace skyline::kernels
