@@ -10,13 +10,12 @@
 #include "engine/search/acquire.h"
 #include "engine/search/candidates.h"
 #include "engine/search/cost_table.h"
-#include "engine/search/grid.h"
 #include "engine/search/kernel_choice.h"
 #include "engine/search/known_costs.h"
 #include "engine/search/loss_model.h"
 #include "engine/search/noise.h"
+#include "engine/search/operating_points.h"
 #include "kernels/base/cpu.h"
-#include "kernels/probe/probe.h"
 
 namespace skyline {
 namespace {
@@ -462,39 +461,6 @@ class Search {
   }
 
   // ---- several requests at a time, and several examples in one
-  bool wants_throughput() const {
-    const auto is = [](const Quantity& q) { return q.axis == Axis::throughput; };
-    return std::any_of(options_.constraints.begin(), options_.constraints.end(),
-                       [&](const Constraint& c) { return is(c.quantity); }) ||
-           std::any_of(options_.objective.factors.begin(), options_.objective.factors.end(),
-                       [&](const auto& f) { return is(f.quantity); });
-  }
-
-  GridOptions grid_options(const std::vector<Value>& x) {
-    GridOptions o;
-    o.threads = variants_.options().threads;
-    o.streams = options_.streams;
-    if (o.streams.empty()) o.streams = {1, o.threads};
-    o.batches = options_.batches;
-    if (o.batches.empty()) {
-      o.batches = {1};
-      for (int64_t b = 2; wants_throughput() && b <= 64; b *= 2) o.batches.push_back(b);
-    }
-    if (o.batches != std::vector<int64_t>{1} && !can_batch(*(*candidates_)[0].session, x)) {
-      if (!options_.batches.empty())
-        result_.warnings.emplace_back("the model takes no batches: its first axis is fixed");
-      o.batches = {1};
-    }
-    if (!wants_throughput()) return o;
-    using namespace kernels;
-    const IsaSet isa = isa_level(variants_.options().isa);
-    o.peak = 1e9 * std::max({probe_compute(probe_kernels(isa), Compute::fma, o.threads),
-                             probe_tile_products(isa, DType::bf16, o.threads),
-                             probe_tile_products(isa, DType::u8, o.threads)});
-    for (const auto& p : variants_.flow().products) o.work += static_cast<double>(p.flops);
-    return o;
-  }
-
   void try_grid() {
     std::set<size_t> plans{0, fastest_feasible()};
     for (size_t i : known()) {
@@ -503,7 +469,7 @@ class Search {
     }
     const std::vector<Value> x = data_.at(calibration_.at(0)).inputs;
     if (over(kGridEnds)) return;
-    GridOptions o = grid_options(x);
+    GridOptions o = grid_options(options_, variants_, *(*candidates_)[0].session, x, result_.warnings);
     size_t left = plans.size();
     // The fastest last in the set's order may matter most: each gets its share of the time.
     for (size_t i : plans) {
@@ -526,18 +492,7 @@ class Search {
 
   void add_operating_point(size_t i, const GridPoint& g) {
     if (g.at == OperatingPoint{1, 1, variants_.options().threads}) return;  // the plan itself
-    Point p = point(i);
-    p.id += "x" + std::to_string(g.at.streams) + (g.at.batch > 1 ? "b" + std::to_string(g.at.batch) : "");
-    p.streams = g.at.streams;
-    p.threads = g.at.threads;
-    p.batch = g.at.batch;
-    p.predicted = {};
-    p.measured.latency = {serve::latency_mean(g.load), serve::latency_at(g.load, 0.5),
-                          serve::latency_at(g.load, 0.9), serve::latency_at(g.load, 0.99)};
-    p.measured.throughput = g.throughput;
-    p.samples = static_cast<int64_t>(g.load.latencies.size());
-    p.provenance += ", " + std::to_string(g.at.streams) + " streams of " + std::to_string(g.at.batch);
-    with_streams_.push_back(std::move(p));
+    with_streams_.push_back(at_operating_point(point(i), g));
   }
 
   // ---- what it all came to
@@ -625,40 +580,6 @@ OptimizeResult optimize(const Model& model, const Dataset& data, const OptimizeO
   if (!(options.budget_seconds > 0)) throw Error(Code::invalid, "the budget must be more than 0 seconds");
   check_consistent(options.constraints);
   return Search(model, data, options).run();
-}
-
-PlanModel plan_model(const Model& model, const Frontier& frontier, const Point& point,
-                     const SessionOptions& options) {
-  SessionOptions o = options;
-  if (o.threads == 0) o.threads = point.threads;
-  o.layouts = point.layouts;
-  Variants variants(model, o);
-  variants.set_ranges(frontier.info.ranges);
-  std::map<std::string, Precision> rungs;
-  Variants::Kernels kernels;
-  for (const NodeChoice& c : point.choices) {
-    rungs[c.node] = c.rung;
-    if (c.rung == Precision::f32 && !c.kernel.empty()) kernels[c.node] = c.kernel;
-  }
-  variants.set_kernels(std::move(kernels));
-  const Precision others = point.precision == Precision::model ? Precision::f32 : point.precision;
-  std::vector<Precision> plan;
-  for (const Flow::Product& p : variants.flow().products) {
-    const auto it = rungs.find(p.name);
-    plan.push_back(it == rungs.end() ? others : it->second);
-    if (it != rungs.end()) rungs.erase(it);
-  }
-  if (!rungs.empty()) {
-    throw Error(Code::invalid,
-                "the plan is of another model: this one has no product '" + rungs.begin()->first + "'");
-  }
-  return variants.model(plan);
-}
-
-Session plan_session(const Model& model, const Frontier& frontier, const Point& point,
-                     const SessionOptions& options) {
-  PlanModel m = plan_model(model, frontier, point, options);
-  return Session(std::move(m.model), m.options);
 }
 
 }  // namespace skyline

@@ -1,0 +1,45 @@
+// A point of a frontier, made runnable again.
+#include <map>
+#include <string>
+#include <vector>
+
+#include "engine/search/variants.h"
+#include "skyline/optimize.h"
+
+namespace skyline {
+
+PlanModel plan_model(const Model& model, const Frontier& frontier, const Point& point,
+                     const SessionOptions& options) {
+  SessionOptions o = options;
+  if (o.threads == 0) o.threads = point.threads;
+  o.layouts = point.layouts;
+  Variants variants(model, o);
+  variants.set_ranges(frontier.info.ranges);
+  std::map<std::string, Precision> rungs;
+  Variants::Kernels kernels;
+  for (const NodeChoice& c : point.choices) {
+    rungs[c.node] = c.rung;
+    if (c.rung == Precision::f32 && !c.kernel.empty()) kernels[c.node] = c.kernel;
+  }
+  variants.set_kernels(std::move(kernels));
+  const Precision others = point.precision == Precision::model ? Precision::f32 : point.precision;
+  std::vector<Precision> plan;
+  for (const Flow::Product& p : variants.flow().products) {
+    const auto it = rungs.find(p.name);
+    plan.push_back(it == rungs.end() ? others : it->second);
+    if (it != rungs.end()) rungs.erase(it);
+  }
+  if (!rungs.empty()) {
+    throw Error(Code::invalid,
+                "the plan is of another model: this one has no product '" + rungs.begin()->first + "'");
+  }
+  return variants.model(plan);
+}
+
+Session plan_session(const Model& model, const Frontier& frontier, const Point& point,
+                     const SessionOptions& options) {
+  PlanModel m = plan_model(model, frontier, point, options);
+  return Session(std::move(m.model), m.options);
+}
+
+}  // namespace skyline
