@@ -7,7 +7,7 @@ namespace {
 
 struct Bytes {
   static constexpr int kPlanes = 1;
-  static constexpr int64_t kRows = 4;  // of C finished at a time: pairs of pairs, see finish_rows
+  static constexpr int64_t kRows = 4;  // of C finished at a time: two pairs of rows, see FinishBytes
   static void finish(const DenseTile& t, const Part& p, const std::byte* sums) {
     finish_sums(t, p, reinterpret_cast<const int32_t*>(sums), kSide);
   }
@@ -33,10 +33,18 @@ struct FinishOther {
   }
 };
 
+template <class Dot, class T>
+void run_bytes(const DenseTile& t) {
+  ByteScaling s;
+  const bool bounded = set_limits<T>(t.epilogue, s) && scales_are_small(t.epilogue, 0, t.n);
+  if (!bounded) return run_tiles<Dot, FinishBytes<T, false, true>>(t);
+  t.epilogue.zero_point ? run_tiles<Dot, FinishBytes<T, true, true>>(t)
+                        : run_tiles<Dot, FinishBytes<T, true, false>>(t);
+}
 template <class Dot>
 void run(const DenseTile& t) noexcept {
-  if (t.out == DType::u8) return run_tiles<Dot, FinishBytes<uint8_t>>(t);
-  if (t.out == DType::i8) return run_tiles<Dot, FinishBytes<int8_t>>(t);
+  if (t.out == DType::u8) return run_bytes<Dot, uint8_t>(t);
+  if (t.out == DType::i8) return run_bytes<Dot, int8_t>(t);
   t.out == DType::i32 ? run_tiles<Dot, FinishWords>(t) : run_tiles<Dot, FinishOther>(t);
 }
 

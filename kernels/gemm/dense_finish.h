@@ -254,29 +254,64 @@ struct Rows {
   }
 };
 
-template <class T>
+// Sums become bytes. kBounded as for ByteScaling; kZero: there is a zero point.
+template <class T, bool kBounded, bool kZero>
 struct FinishBytes {
   Rows c;
   const float* scale;
   const int32_t* bias;
   ByteScaling s;
-  bool bounded;
-  explicit FinishBytes(const DenseTile& t)
-      : c(t),
-        scale(t.epilogue.scale_n),
-        bias(t.epilogue.bias_i32),
-        bounded(set_limits<T>(t.epilogue, s) && scales_are_small(t.epilogue, 0, t.n)) {}
+  explicit FinishBytes(const DenseTile& t) : c(t), scale(t.epilogue.scale_n), bias(t.epilogue.bias_i32) {
+    set_limits<T>(t.epilogue, s);
+  }
 
-  __attribute__((always_inline)) void operator()(int64_t row, int64_t col, int64_t rows,
-                                                 const std::byte* sums) {
-    for (int v = 0; v < 2; ++v) {
-      s.scale[v] = _mm512_loadu_ps(scale + col + v * kLanes);
-      s.bias[v] = bias ? _mm512_loadu_si512(bias + col + v * kLanes) : _mm512_setzero_si512();
+  struct Columns {
+    __m512 scale;
+    __m512i bias;
+  };
+  Columns columns(int64_t col) const {
+    return {_mm512_loadu_ps(scale + col), bias ? _mm512_loadu_si512(bias + col) : _mm512_setzero_si512()};
+  }
+  template <class At>
+  __attribute__((always_inline)) void pairs(int64_t rows, const int32_t* sums, const Columns& left,
+                                            const Columns& right, At&& at) {
+    const __m512i order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+    const auto rounded = [&](const int32_t* from, const Columns& by) {
+      __m512 x = _mm512_cvtepi32_ps(_mm512_add_epi32(_mm512_load_si512(from), by.bias));
+      x = _mm512_mul_ps(x, by.scale);
+      if constexpr (!kBounded) x = _mm512_min_ps(s.high, _mm512_max_ps(s.low, x));
+      return _mm512_cvtps_epi32(x);
+    };
+    // An odd last row's neighbour is room that holds anything.
+    for (int64_t i = 0; i < rows; i += 2, sums += 64) {
+      __m512i one = _mm512_packs_epi32(rounded(sums, left), rounded(sums + 16, right)),
+              two = _mm512_packs_epi32(rounded(sums + 32, left), rounded(sums + 48, right));
+      if constexpr (kZero) {
+        one = _mm512_adds_epi16(one, s.zero);
+        two = _mm512_adds_epi16(two, s.zero);
+      }
+      const __m512i bytes = _mm512_permutexvar_epi32(
+          order, std::is_signed_v<T> ? _mm512_packs_epi16(one, two) : _mm512_packus_epi16(one, two));
+      if (char* const to = at(i))
+        _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), _mm512_castsi512_si256(bytes));
+      if (i + 1 == rows) break;
+      if (char* const to = at(i + 1))
+        _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), _mm512_extracti64x4_epi64(bytes, 1));
     }
-    const auto at = [&](int64_t i) { return c.at(row + i, col); };
-    auto* const from = reinterpret_cast<const int32_t*>(sums);
-    bounded ? finish_rows<T, true, 2>(at, rows, ~__mmask32{0}, from, 32, s)
-            : finish_rows<T, false, 2>(at, rows, ~__mmask32{0}, from, 32, s);
+  }
+  __attribute__((always_inline)) void operator()(int64_t row, int64_t col, int64_t rows,
+                                                 const std::byte* from) {
+    auto* const sums = reinterpret_cast<const int32_t*>(from);
+    const Columns left = columns(col), right = columns(col + kLanes);
+    char* const to = c.c + col;
+    if (c.offsets) {
+      const int64_t* const offsets = c.offsets + row;
+      pairs(rows, sums, left, right, [=](int64_t i) { return offsets[i] < 0 ? nullptr : to + offsets[i]; });
+    } else {
+      const int64_t stride = c.c_stride;
+      char* const first = to + row * stride;
+      pairs(rows, sums, left, right, [=](int64_t i) { return first + i * stride; });
+    }
   }
 };
 
