@@ -8,31 +8,57 @@
 namespace skyline::kernels {
 namespace {
 
+// Up to n values in fours, `to_stride` bytes apart, shifted by 128 if they are unsigned. Returns how many,
+// and adds them to `sum`.
+template <class T>
+int64_t pack_fours(const T* p, int64_t stride, int64_t n, int8_t* to, int64_t to_stride, int32_t& sum) {
+  constexpr uint8_t kFlip = std::is_signed_v<T> ? 0 : 0x80;
+  int64_t kk = 0;
+  for (; kk + 4 <= n; kk += 4, p += 4 * stride, to += to_stride) {
+    int8_t four[4];
+    for (int q = 0; q < 4; ++q) four[q] = static_cast<int8_t>(static_cast<uint8_t>(p[q * stride]) ^ kFlip);
+    sum += four[0] + four[1] + four[2] + four[3];
+    std::memcpy(to, four, 4);
+  }
+  return kk;
+}
+
+// What line l keeps of a value: what fits into 8 bits of what the lines before it have left.
+int rest_of(int value, int64_t l) {
+  for (; l > 0; --l) value -= std::clamp(value, -128, 127);
+  return std::clamp(value, -128, 127);
+}
+
 // rest: weights less their zero points, in lines of the same runs: what fits into 8 bits, and what is left.
 template <class T>
 void pack_panel(const BSource& src, const DenseRuns& runs, bool rest, int64_t line_bytes, int64_t n,
                 int64_t width, int8_t* to, int32_t* sums) {
   constexpr int kShift = std::is_signed_v<T> ? 0 : 128;
   auto *b = static_cast<const T*>(src.b), *zeros = static_cast<const T*>(src.zero);
-  for (int64_t j = 0; j < n; ++j) {
-    int32_t sum = 0;
+  // A panel is seldom in L1 as a whole; by columns, each four bytes would meet another line of it.
+  constexpr int64_t kPiece = 64;
+  std::fill_n(sums, n, 0);
+  const auto piece = [&](int64_t l, int64_t at, const T* p, int64_t k, int64_t j) {
     const int zero = !rest ? kShift : zeros ? zeros[src.zero_per_n ? j : 0] : 0;
-    for (int64_t l = 0; l < runs.lines; ++l) {
-      int64_t at = l * line_bytes;  // in the column
-      for (int64_t r = 0; r < runs.runs; ++r) {
-        const T* p = b + l * runs.line_stride + r * runs.run_stride + j * src.n_stride;
-        for (int64_t kk = 0; kk < runs.k; ++kk, ++at) {
-          int value = p[kk * src.k_stride] - zero;
-          if (rest) {
-            for (int64_t before = 0; before < l; ++before) value -= std::clamp(value, -128, 127);
-            value = std::clamp(value, -128, 127);
-          }
-          to[(at / 4 * width + j) * 4 + at % 4] = static_cast<int8_t>(value);
-          sum += value;
-        }
+    const auto place = [&](int64_t i) { return to + (i / 4 * width + j) * 4 + i % 4; };
+    int64_t kk = 0;
+    if (!rest && at % 4 == 0) kk = pack_fours(p, src.k_stride, k, place(at), width * 4, sums[j]);
+    for (at += kk; kk < k; ++kk, ++at) {
+      int value = p[kk * src.k_stride] - zero;
+      if (rest) value = rest_of(value, l);
+      *place(at) = static_cast<int8_t>(value);
+      sums[j] += value;
+    }
+  };
+  for (int64_t l = 0; l < runs.lines; ++l) {
+    for (int64_t r = 0; r < runs.runs; ++r) {
+      const T* run = b + l * runs.line_stride + r * runs.run_stride;
+      for (int64_t kk = 0; kk < runs.k; kk += kPiece) {
+        const T* p = run + kk * src.k_stride;
+        for (int64_t j = 0; j < n; ++j, p += src.n_stride)
+          piece(l, l * line_bytes + r * runs.k + kk, p, std::min(kPiece, runs.k - kk), j);
       }
     }
-    sums[j] = sum;
   }
 }
 
