@@ -1,11 +1,11 @@
 #include "skyline/tensor.h"
 
-#include <sys/mman.h>
-
 #include <algorithm>
 #include <cstdlib>
 #include <cstring>
 #include <new>
+
+#include "skyline/memory.h"
 
 namespace skyline {
 
@@ -51,23 +51,11 @@ Dims row_major_strides(const Dims& dims) {
 }
 
 namespace {
-constexpr size_t kTensorAlignment = 64;  // a cache line and an AVX-512 vector
-
-// Large blocks are mapped: they go back to the system when they are freed, and ask for huge pages (commonly
-// on "madvise"), because a fault for every 4 KiB is most of what it costs to fill them.
-constexpr size_t kMapped = size_t{4} << 20;
-
 std::shared_ptr<void> allocate(size_t bytes) {
-  const size_t size = (bytes + kTensorAlignment) / kTensorAlignment * kTensorAlignment;
-  if (size < kMapped) {
-    void* p = std::aligned_alloc(kTensorAlignment, size);
-    if (!p) throw Error(Code::oom, "cannot allocate " + std::to_string(bytes) + " bytes");
-    return std::shared_ptr<void>(p, [](void* q) { std::free(q); });
-  }
-  void* p = mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-  if (p == MAP_FAILED) throw Error(Code::oom, "cannot allocate " + std::to_string(bytes) + " bytes");
-  madvise(p, size, MADV_HUGEPAGE);
-  return std::shared_ptr<void>(p, [size](void* q) { munmap(q, size); });
+  Block block = allocate_block(bytes + 1);  // of no elements, too, an address of its own
+  if (!block) throw Error(Code::oom, "cannot allocate " + std::to_string(bytes) + " bytes");
+  const std::shared_ptr<std::byte[]> owner = std::move(block);
+  return {owner, owner.get()};
 }
 }  // namespace
 
