@@ -12,6 +12,9 @@
 namespace skyline::lower {
 namespace {
 
+// Bytes. Smaller ones are not worth giving back piece by piece.
+constexpr int64_t kLargeWeight = 16 << 20;
+
 using namespace kernels;
 
 // A @ B over broadcast batch dimensions, then bias, residual, activation.
@@ -103,7 +106,11 @@ std::optional<Lowered> lower_product(Lowering& l, const MatProduct& p) {
                              "x" + std::to_string(problem.k) + (p.trans_b ? "t" : "") +
                              std::to_string(p.alpha);
     packed = l.pack(1, form, plan.packed_b_bytes, [&](std::byte* to) {
-      gemm_pack_b(plan, {.b = l.constant(1)->raw(), .ldb = args.ldb}, to);
+      const Tensor& w = *l.constant(1);
+      if (w.bytes() < kLargeWeight) return gemm_pack_b(plan, {.b = w.raw(), .ldb = args.ldb}, to);
+      const int64_t row = args.ldb * static_cast<int64_t>(size_of(w.dtype()));
+      gemm_pack_b(plan, {.b = w.raw(), .ldb = args.ldb}, to,
+                  [&](int64_t rows) { l.spent(1, static_cast<size_t>(rows * row)); });
     });
   }
   const auto bias = p.bias, residual = p.residual;

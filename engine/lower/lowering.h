@@ -78,6 +78,7 @@ class PackCache {
   void forget(const Tensor& source);
   // From now on nothing is forgotten.
   void keep() { keep_ = true; }
+  bool keeps() const { return keep_; }
   std::vector<Entry> entries() const;
   int64_t bytes() const;  // of what was packed here or put
 
@@ -141,9 +142,16 @@ class Lowering {
   std::shared_ptr<const std::byte> pack(size_t i, const std::string& form, size_t bytes,
                                         const std::function<void(std::byte*)>& fill) const;
   bool packed(size_t i) const { return i < 64 && (packed_ >> i & 1) != 0; }
+  // For `fill` of a large constant that is packed once: its first `bytes` will not be read again. They go
+  // back to the system if nobody else reads them, so that a weight and its packed form are not in memory both
+  // as a whole.
+  void spent(size_t i, size_t bytes) const;
+  uint64_t last_reads = 0;  // inputs that no other node reads, and that no other plan needs
 
  private:
   mutable uint64_t packed_ = 0;  // inputs
+  mutable uint64_t dispensable_ = 0;
+  mutable size_t dropped_ = 0;  // bytes
   PackCache& cache_;
   OperandRows rows_;
 };

@@ -2,6 +2,7 @@
 
 #include "engine/lower/families.h"
 #include "graph/ir/precision.h"
+#include "kernels/base/memory.h"
 #include "kernels/gemm/tile.h"
 
 namespace skyline {
@@ -127,6 +128,9 @@ std::shared_ptr<const std::byte> Lowering::pack(size_t i, const std::string& for
   const Tensor* source = constant(i);
   if (!source) throw Error(Code::internal, "input " + std::to_string(i) + " is packed but not constant");
   if (i < 64) packed_ |= uint64_t{1} << i;
+  if (i < 64 && (last_reads >> i & 1) != 0 && source->owner().use_count() == 1 &&
+      std::get_deleter<BlockFree>(source->owner()) && !cache_.keeps())
+    dispensable_ |= uint64_t{1} << i;
   auto packed = cache_.get(*source, form, bytes, [&]() -> PackCache::Packed {
     kernels::AlignedBuffer memory = kernels::aligned_alloc_bytes(bytes);
     if (!memory)
@@ -136,6 +140,12 @@ std::shared_ptr<const std::byte> Lowering::pack(size_t i, const std::string& for
     return {holder, holder->get()};
   });
   return {packed, static_cast<const std::byte*>(packed.get())};
+}
+
+void Lowering::spent(size_t i, size_t bytes) const {
+  if (i >= 64 || (dispensable_ >> i & 1) == 0) return;
+  kernels::drop_pages(constant(i)->raw(), dropped_, bytes);
+  dropped_ = bytes;
 }
 
 }  // namespace skyline

@@ -276,6 +276,10 @@ class Plan::Builder {
     if (!row) return {};
     Lowering l(g_, n, p_.options_.isa, p_.options_.threads, cache_, rows);
     l.own_kernels = p_.options_.own_kernels;
+    for (size_t i = 0; p_.options_.owns_constants && i < std::min<size_t>(n.inputs.size(), 64); ++i) {
+      if (n.inputs[i] != kNoValue && uses_[static_cast<size_t>(n.inputs[i])] == 1)
+        l.last_reads |= uint64_t{1} << i;
+    }
     try {
       std::optional<Lowered> low = row->lower(l);
       if (low && low->code && p_.options_.owns_constants) release_packed(n, l);

@@ -13,7 +13,7 @@ namespace {
 using kernels::align_up;
 
 constexpr size_t kHugePage = size_t{2} << 20;
-constexpr size_t kMapped = 2 * kHugePage, kPooled = size_t{16} << 10;
+constexpr size_t kPage = 4096, kMapped = kHugePage, kPooled = size_t{16} << 10;
 
 // Sanitizers must see each block's bounds.
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
@@ -115,8 +115,9 @@ Pool& pool() noexcept {
   return *it;
 }
 
+// Not in whole huge pages: what the last one holds beyond the block would be resident, too.
 size_t mapped_size(size_t bytes) {
-  return align_up(bytes, kHugePage);
+  return align_up(bytes, kPage);
 }
 size_t pooled_size(size_t bytes) {
   return align_up(bytes);
@@ -148,3 +149,14 @@ void BlockFree::operator()(std::byte* p) const noexcept {
 }
 
 }  // namespace skyline
+
+namespace skyline::kernels {
+
+void drop_pages(const void* block, size_t begin, size_t end) noexcept {
+  begin = begin / kHugePage * kHugePage;
+  end = end / kHugePage * kHugePage;
+  if (begin < end)
+    madvise(const_cast<std::byte*>(static_cast<const std::byte*>(block)) + begin, end - begin, MADV_DONTNEED);
+}
+
+}  // namespace skyline::kernels

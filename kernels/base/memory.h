@@ -15,4 +15,8 @@ inline AlignedBuffer aligned_alloc_bytes(size_t bytes) noexcept {
   return allocate_block(bytes);
 }
 
+// Gives back the pages that lie wholly in the first `end` bytes of a mapped block, from the page of `begin`
+// on. Their contents are lost.
+void drop_pages(const void* block, size_t begin, size_t end) noexcept;
+
 }  // namespace skyline::kernels

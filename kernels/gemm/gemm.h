@@ -16,6 +16,7 @@
 // is never read otherwise (there is no beta: it is the residual).
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 
 #include "kernels/gemm/epilogue.h"
 #include "kernels/gemm/tile.h"
@@ -86,8 +87,10 @@ struct GemmWeights {
   const void* zero_point = nullptr;  // integers only: of B's type; null is 0
   bool zero_point_per_n = false;     // n zero points instead of one
 };
-// Packs one matrix into plan.packed_b_bytes bytes, aligned to 64.
-void gemm_pack_b(const GemmPlan& plan, const GemmWeights& w, std::byte* packed) noexcept;
+// Packs one matrix into plan.packed_b_bytes bytes, aligned to 64. read: called now and then, with how many of
+// the rows as stored, from the first on, will not be read again.
+void gemm_pack_b(const GemmPlan& plan, const GemmWeights& w, std::byte* packed,
+                 const std::function<void(int64_t)>& read = {}) noexcept;
 
 struct GemmArgs {
   const void* a = nullptr;

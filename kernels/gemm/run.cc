@@ -211,14 +211,35 @@ bool foldable(const GemmPlan& plan, const GemmArgs& args) {
 
 }  // namespace
 
-void gemm_pack_b(const GemmPlan& plan, const GemmWeights& w, std::byte* packed) noexcept {
+void gemm_pack_b(const GemmPlan& plan, const GemmWeights& w, std::byte* packed,
+                 const std::function<void(int64_t)>& read) noexcept {
   if (plan.dense) {
     const BSource src = source(plan, w);
     if (!plan.dense->floats() && !plan.problem.centered_b)
       return dense_pack_rest(*plan.dense, src, {.k = plan.problem.k}, plan.problem.n, packed);
     return dense_pack(*plan.dense, src, {.k = plan.problem.k}, plan.problem.n, packed);
   }
-  pack_panels(shape_of(plan), source(plan, w), 0, plan.problem.k, 0, 0, plan.panels, packed);
+  const PanelShape shape = shape_of(plan);
+  const BSource src = source(plan, w);
+  const int64_t n = plan.problem.n, k = plan.problem.k;
+  if (!read) return pack_panels(shape, src, 0, k, 0, 0, plan.panels, packed);
+  constexpr int64_t kPiece = 8 << 20;  // bytes as stored
+  const int64_t rows = std::max<int64_t>(1, kPiece / (w.ldb * static_cast<int64_t>(size_of(src.type))));
+  if (plan.problem.trans_b) {
+    const int64_t panels = std::max<int64_t>(1, rows / shape.nr);
+    for (int64_t p = 0; p < plan.panels; p += panels) {
+      const int64_t end = std::min(p + panels, plan.panels);
+      pack_panels(shape, src, 0, k, 0, p, end, packed);
+      read(std::min(end * shape.nr, n));
+    }
+    return;
+  }
+  const int64_t steps = std::max<int64_t>(1, rows / shape.kr);
+  for (int64_t s = 0; s < shape.steps; s += steps) {
+    const int64_t begin = s * shape.kr, end = std::min(k, begin + steps * shape.kr);
+    pack_panels(shape, src, begin, end - begin, s, 0, plan.panels, packed);
+    read(end);
+  }
 }
 
 size_t gemm_workspace_bytes(const GemmPlan& plan, int threads) noexcept {
