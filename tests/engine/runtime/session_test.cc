@@ -86,6 +86,36 @@ TEST_CASE("a model that nobody else needs gives up its weights; results and shar
   CHECK(from_own.memory_use(in).constants <= from_shared.memory_use(in).constants);
 }
 
+TEST_CASE("weights that go back to the system while they are packed give the results of those that stay") {
+  constexpr int64_t kDepth = 2080, kWidth = 2176;  // 18 MB: several pieces
+  for (const int64_t transposed : {0, 1}) {
+    Tensor w(DType::f32, transposed ? Dims{kWidth, kDepth} : Dims{kDepth, kWidth});
+    int64_t i = 0;
+    for (float& v : w.mutable_span<float>()) v = static_cast<float>(i++ * 7919 % 1013 - 506);
+    const auto product = [&](const Tensor& weights) {
+      Graph g;
+      const ValueId x = g.add_input("x", Fact(DType::f32, {1, kDepth})), y = g.add_value("y");
+      Attrs attrs;
+      attrs.set("transB", transposed);
+      g.add_node("Gemm", "wide", {x, g.add_constant("w", weights)}, {y}, attrs);
+      g.add_output(y, "y");
+      return Model(std::move(g));
+    };
+    Tensor x(DType::f32, {1, kDepth});
+    for (float& v : x.mutable_span<float>()) v = static_cast<float>(i++ % 17 - 8);
+    const std::vector<Value> in{Value(x)};
+    const Model stays = product(w);
+    const std::vector<float> want = floats(Session(stays, {.threads = 1}).run(in)[0]);
+    CHECK(want == floats(Session(stays, {.threads = 1, .optimize = false}).run(in)[0]));
+    CHECK(want == floats(Session(stays, {.threads = 1}).run(in)[0]));  // they were not given back
+    Tensor own(DType::f32, w.dims());
+    std::memcpy(own.mutable_raw(), w.raw(), static_cast<size_t>(w.bytes()));
+    Model goes = product(own);
+    own = Tensor();
+    CHECK(want == floats(Session(std::move(goes), {.threads = 1}).run(in)[0]));
+  }
+}
+
 TEST_CASE("any number of threads inside gives the same bits") {
   const Model model = Model::load(digits_path());
   for (int64_t batch : {1, 7}) {
