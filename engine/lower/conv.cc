@@ -112,9 +112,12 @@ std::optional<Lowered> lower_with(Lowering& l, const ConvShape& shape, Activatio
     throw Error(Code::internal, "the kernel's output size is not the operator's " + to_string(l.out_dims()));
   }
   const ConvChoice choice = choice_of(l, p);
+  // Only dense kernels, which need pixels whose channels lie side by side, make bf16.
+  bool reorder = p.planar && p.c != DType::f32;
+  p.planar = p.planar && !reorder;
   auto plan = std::make_shared<const ConvPlan>(conv_plan(p, l.isa, choice));
-  // A rung needs pixels whose channels lie side by side, and is worth making them so.
-  const bool reorder = p.planar && reorders_for_rung(p, l.isa, choice, plan);
+  // A rung needs them, too, and is worth making them so.
+  reorder = reorder || (p.planar && reorders_for_rung(p, l.isa, choice, plan));
   const std::shared_ptr<const std::byte> packed = pack_weights(l, *plan);
   const bool bias = l.has(2), residual = l.has(3);
   if (bias && element_count(l.in_dims(2)) != p.oc) return std::nullopt;

@@ -10,33 +10,44 @@ namespace {
 
 using namespace kernels;
 
-// What the rung rounds to, where epilogues add residuals of that type: f16 ones take f32 only.
-DType type_of(Precision p) {
-  return p == Precision::bf16 ? DType::bf16 : DType::undefined;
-}
-
 bool is_f32(const Graph& g, ValueId v) {
   return g.fact(v).is_static() && g.fact(v).dtype == DType::f32;
 }
 
-bool conv_can(const Graph& g, const Node& n, DType type, IsaSet isa) {
-  if (!n.is("FusedConv") || n.attrs.text("layout", "NCHW") != "NHWC" || n.attrs.has("input_layout"))
-    return false;
-  PackCache cache;
-  const auto shape = lower::conv_shape(Lowering(g, n, isa, 1, cache), 1);
-  if (!shape) return false;
-  ConvProblem p = shape->problem;
-  const auto dense = [&] { return conv_plan(p, isa).gemm.dense != nullptr; };
-  if (!dense()) return false;  // on this one f32 is faster
-  p.a = p.c = type;
+// Which of its activations a node can take in bf16: those that it reads, and its result.
+struct Narrow {
+  bool reads = false, writes = false;
+};
+
+// Whether there is a kernel with these activations.
+bool has_conv(ConvProblem p, DType x, DType y, IsaSet isa) {
+  p.a = x;
+  p.c = y;
   try {
-    return dense();
+    const ConvPlan plan = conv_plan(p, isa);
+    return plan.gemm.dense || plan.depthwise;
   } catch (const Error&) {
     return false;
   }
 }
 
-bool product_can(const Graph& g, const Node& n, DType type, IsaSet isa) {
+Narrow conv_can(const Graph& g, const Node& n, IsaSet isa) {
+  if (!n.is("FusedConv") || n.attrs.text("layout", "NCHW") != "NHWC") return {};
+  PackCache cache;
+  const auto shape = lower::conv_shape(Lowering(g, n, isa, 1, cache), 1);
+  if (!shape) return {};
+  ConvProblem p = shape->problem;
+  constexpr DType f32 = DType::f32, bf16 = DType::bf16;
+  if (p.planar) {  // is reordered before the product, see engine/lower/conv.cc
+    p.planar = false;
+    return {false, has_conv(p, f32, f32, isa) && has_conv(p, f32, bf16, isa)};
+  }
+  const bool both =
+      has_conv(p, bf16, bf16, isa) && has_conv(p, bf16, f32, isa) && has_conv(p, f32, bf16, isa);
+  return {both, both};
+}
+
+bool product_can(const Graph& g, const Node& n, IsaSet isa) {
   if (!n.is("MatMul") && !n.is("FusedMatMul") && !n.is("FusedGemm")) return false;
   const Dims a = g.fact(n.in(0)).static_dims(), b = g.fact(n.in(1)).static_dims();
   if (a.size() < 2 || b.size() != 2 || n.attrs.integer("transA", 0) != 0) return false;
@@ -44,22 +55,20 @@ bool product_can(const Graph& g, const Node& n, DType type, IsaSet isa) {
                       .n = g.fact(n.out(0)).static_dims().back(),
                       .k = a.back(),
                       .const_b = true,
-                      .a = type,
-                      .c = type,
+                      .a = DType::bf16,
+                      .c = DType::bf16,
                       .precision = precision_of(n)};
   return choose_dense(p, isa) != nullptr;
 }
 
-// The type in which the node can read its activations and write its result; undefined: f32 only.
-DType narrow_type(const Graph& g, const Node& n, IsaSet isa) {
-  if (!has_precision(n) || n.op->domain == "com.microsoft") return DType::undefined;
-  const DType type = type_of(precision_of(n));
-  if (type == DType::undefined || !g.constant(n.in(1))) return DType::undefined;
+Narrow narrow(const Graph& g, const Node& n, IsaSet isa) {
+  if (!has_precision(n) || n.op->domain == "com.microsoft" || precision_of(n) != Precision::bf16) return {};
+  if (!g.constant(n.in(1)) || !is_f32(g, n.out(0))) return {};
   for (ValueId v : n.inputs) {
-    if (v != kNoValue && !is_f32(g, v)) return DType::undefined;
+    if (v != kNoValue && !is_f32(g, v)) return {};
   }
-  if (!is_f32(g, n.out(0))) return DType::undefined;
-  return conv_can(g, n, type, isa) || product_can(g, n, type, isa) ? type : DType::undefined;
+  if (product_can(g, n, isa)) return {true, true};
+  return conv_can(g, n, isa);
 }
 
 bool is_activation(size_t slot) {
@@ -70,15 +79,14 @@ bool is_activation(size_t slot) {
 
 void assign_storage(Graph& g, IsaSet isa) {
   const std::vector<NodeId> order = g.order();
-  std::vector<DType> types(g.node_slots(), DType::undefined);
-  for (NodeId id : order) types[static_cast<size_t>(id)] = narrow_type(g, g.node(id), isa);
+  std::vector<Narrow> can(g.node_slots());
+  for (NodeId id : order) can[static_cast<size_t>(id)] = narrow(g, g.node(id), isa);
   for (NodeId id : order) {
-    const DType type = types[static_cast<size_t>(id)];
     const ValueId v = g.node(id).out(0);
-    if (type == DType::undefined || g.is_output(v) || g.value(v).uses.empty()) continue;
+    if (!can[static_cast<size_t>(id)].writes || g.is_output(v) || g.value(v).uses.empty()) continue;
     const auto& uses = g.value(v).uses;
     if (!std::all_of(uses.begin(), uses.end(), [&](const Use& u) {
-          return is_activation(u.slot) && types[static_cast<size_t>(u.node)] == type;
+          return is_activation(u.slot) && can[static_cast<size_t>(u.node)].reads;
         })) {
       continue;
     }
@@ -87,8 +95,8 @@ void assign_storage(Graph& g, IsaSet isa) {
     };
     fused(id);
     for (const Use& u : uses) fused(u.node);
-    store_as(g.node(id), type);
-    g.value(v).fact.dtype = type;
+    store_as(g.node(id), DType::bf16);
+    g.value(v).fact.dtype = DType::bf16;
   }
 }
 

@@ -38,10 +38,10 @@ int64_t channel_block(const ConvProblem& p) {
 struct Depthwise {
   const ConvRun& run;
   const ConvProblem& p;
-  const float* x;
-  int64_t ldx;
-  const float** rows;  // of a line, or of two
-  float* sums;         // integers: a line
+  const std::byte* x;
+  int64_t x_size, ldx;
+  const void** rows;  // of a line, or of two
+  float* sums;        // integers: a line; else null
 
   // Lines [line, line + count), 1 or 2 of them, of channels [c0, c1).
   void lines(int64_t line, int64_t count, int64_t c0, int64_t c1) const {
@@ -53,7 +53,7 @@ struct Depthwise {
     d.lines = count;
     for (int64_t i = 0; i < count; ++i) {
       each_input_row(run.plan, line + i, [&](int64_t r, int64_t pixel) {
-        rows[i * d.row_step + r] = pixel < 0 ? nullptr : x + pixel * ldx + c0;
+        rows[i * d.row_step + r] = pixel < 0 ? nullptr : x + (pixel * ldx + c0) * x_size;
       });
     }
     d.w = reinterpret_cast<const float*>(a.w) + c0;
@@ -68,8 +68,8 @@ struct Depthwise {
     d.pad = p.pad_begin[2];
     const int64_t first = line * d.ow;
     const DepthwiseKernel& kernel = *run.plan.depthwise;
-    if (p.a == DType::f32) {
-      d.y = static_cast<float*>(a.y) + first * a.ldy + c0;
+    if (!sums) {
+      d.y = static_cast<std::byte*>(a.y) + (first * a.ldy + c0) * static_cast<int64_t>(size_of(p.c));
       d.ldy = a.ldy;
       d.epilogue = moved(a.epilogue, first, c0);
       kernel.run(d);
@@ -83,10 +83,10 @@ struct Depthwise {
   }
 
   void share(int64_t begin, int64_t end) const {
-    const bool f32 = p.a == DType::f32;
-    const int64_t block = f32 ? channel_block(p) : p.oc, height = p.out(1);
+    const bool floats = sums == nullptr;
+    const int64_t block = floats ? channel_block(p) : p.oc, height = p.out(1);
     // Two lines of one image and depth meet rows that overlap.
-    const bool pairs = f32 && p.kernel[0] == 1 && p.dilation[1] == 1;
+    const bool pairs = floats && p.kernel[0] == 1 && p.dilation[1] == 1;
     for (int64_t c = 0; c < p.oc; c += block) {
       for (int64_t line = begin, count = 1; line < end; line += count) {
         count = pairs && line + 1 < end && (line + 1) % height != 0 ? 2 : 1;
@@ -98,16 +98,23 @@ struct Depthwise {
 
 }  // namespace
 
+const DepthwiseKernel* find_depthwise(DType x, DType y, IsaSet isa) noexcept {
+  const auto stored = [](DType t) { return t == DType::bf16 ? t : DType::f32; };
+  return find_kernel<DepthwiseKernel>(
+      "depthwise", isa, [&](const DepthwiseKernel& k) { return k.in == stored(x) && k.out == stored(y); });
+}
+
 size_t depthwise_rows_bytes(const ConvProblem& p) noexcept {
   return align_up(static_cast<size_t>(p.kernel[0] * p.kernel[1] + p.stride[1]) * sizeof(void*));
 }
 
 void run_depthwise(const ConvRun& run) noexcept {
   const ConvProblem& p = run.plan.problem;
-  const bool f32 = p.a == DType::f32;
+  const bool floats = p.a == DType::f32 || p.a == DType::bf16;
   if (p.a == DType::u8) to_f32<uint8_t>(run);
   if (p.a == DType::i8) to_f32<int8_t>(run);
-  const float* x = f32 ? static_cast<const float*>(run.args.x) : reinterpret_cast<const float*>(run.image);
+  const std::byte* x = floats ? static_cast<const std::byte*>(run.args.x) : run.image;
+  const auto x_size = static_cast<int64_t>(floats ? size_of(p.a) : sizeof(float));
   // Even parts, so that a thread meets the lines that it has made in the convolution before.
   constexpr int64_t kWorthAPart = 1 << 15;  // multiply-adds
   constexpr int64_t kMostParts = 4;         // for each thread
@@ -119,9 +126,10 @@ void run_depthwise(const ConvRun& run) noexcept {
     const Depthwise depthwise{run,
                               p,
                               x,
-                              f32 ? run.args.ldx : p.ic,
-                              reinterpret_cast<const float**>(scratch),
-                              reinterpret_cast<float*>(scratch + depthwise_rows_bytes(p))};
+                              x_size,
+                              floats ? run.args.ldx : p.ic,
+                              reinterpret_cast<const void**>(scratch),
+                              floats ? nullptr : reinterpret_cast<float*>(scratch + depthwise_rows_bytes(p))};
     depthwise.share(all * begin / pieces, all * end / pieces);
   });
 }

@@ -60,10 +60,10 @@ std::string_view refusal_depthwise(const ConvProblem& p, IsaSet isa) noexcept {
   if (p.planar) return kPlanar;
   if (p.groups != p.ic || p.groups != p.oc) return "not one input and one output channel per group";
   if (p.groups == 1) return "has one channel only";
-  if (has_halves(p)) return kHalves;
+  if (p.a == DType::f16 || p.c == DType::f16 || (p.b != DType::f32 && !is_byte(p.b))) return "is of f16";
   // Sums of 8-bit products are exact in f32 below 2^24; each is at most 255 * 255.
-  if (p.a != DType::f32 && p.taps() > 258) return "integer kernel of more than 258 taps";
-  if (!find_kernel<DepthwiseKernel>("depthwise", isa)) return "no depthwise kernel for this ISA";
+  if (is_byte(p.a) && p.taps() > 258) return "integer kernel of more than 258 taps";
+  if (!find_depthwise(p.a, p.c, isa)) return "no depthwise kernel for its types and this ISA";
   return kFits;
 }
 
@@ -428,7 +428,7 @@ ConvPlan conv_plan(const ConvProblem& problem, IsaSet isa, const ConvChoice& cho
       plan.packed_bytes = depthwise_bytes_packed(problem);
       break;
     case ConvMethod::depthwise:
-      plan.depthwise = find_kernel<DepthwiseKernel>("depthwise", isa);
+      plan.depthwise = find_depthwise(problem.a, problem.c, isa);
       plan.packed_bytes = align_up(static_cast<size_t>(problem.oc * 4)) * static_cast<size_t>(problem.taps());
       break;
     case ConvMethod::winograd: {

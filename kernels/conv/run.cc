@@ -35,14 +35,14 @@ std::byte* ConvRun::scratch() const noexcept {
 
 ConvScratch conv_scratch(const ConvPlan& plan) noexcept {
   const ConvProblem& p = plan.problem;
-  const bool f32 = p.a == DType::f32;
+  const bool floats = p.a == DType::f32 || p.a == DType::bf16;
   const int64_t pixels = p.n * p.in_pixels();
   ConvScratch s;
   if (plan.algorithm->method == ConvMethod::depthwise_bytes) {
     s.image = depthwise_bytes_tables(p);
   } else if (plan.algorithm->method == ConvMethod::depthwise) {
     s.per_thread = depthwise_rows_bytes(p);
-    if (!f32) {
+    if (!floats) {
       s.image = align_up(to_size(pixels * p.ic * 4));
       s.per_thread += align_up(to_size(p.out(2) * p.oc * 4));
     }
@@ -59,7 +59,7 @@ ConvScratch conv_scratch(const ConvPlan& plan) noexcept {
     s.image = patches_image(plan);
     s.per_thread = patches_scratch(plan);
   } else if (plan.algorithm->method != ConvMethod::gemm) {
-    if (!f32) s.image = align_up(to_size(pixels * p.groups * plan.tap_steps * kStepBytes));
+    if (!floats) s.image = align_up(to_size(pixels * p.groups * plan.tap_steps * kStepBytes));
     if (plan.algorithm->method == ConvMethod::gather) {
       const int64_t rows = kGatherTiles * plan.kernel->mr, lines = p.taps() / p.kernel[2];
       s.per_thread = align_up(to_size(rows * lines) * sizeof(void*)) +

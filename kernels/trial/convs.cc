@@ -10,16 +10,19 @@
 #include "kernels/conv/direct.h"
 #include "kernels/conv/winograd.h"
 #include "kernels/trial/parts.h"
+#include "skyline/half.h"
 
 namespace skyline::kernels {
 namespace {
 
 constexpr double kTimesPlainLoop = 4;
-constexpr int64_t kChecked = 600;  // outputs that are compared: the loops in float64 are slow
+constexpr double kTimesBf16 = 0x1p-8;  // of the largest output, where outputs are rounded to bf16
+constexpr int64_t kChecked = 600;      // outputs that are compared: the loops in float64 are slow
 
 struct Conv {
   ConvPlan plan;
   std::vector<float> x, w, y;
+  std::vector<uint16_t> x16, y16;  // where the types are bf16
   AlignedBuffer packed, work;
   ConvArgs args;
 
@@ -33,6 +36,17 @@ struct Conv {
     y.resize(static_cast<size_t>(p.oc * p.out_pixels()));
     conv_pack(plan, {.w = w.data()}, packed.get());
     args = {.x = x.data(), .w = packed.get(), .y = y.data()};
+    if (p.a == DType::bf16) {
+      for (float& v : x) {
+        x16.push_back(f32_to_bf16_bits(v));
+        v = bf16_bits_to_f32(x16.back());
+      }
+      args.x = x16.data();
+    }
+    if (p.c == DType::bf16) {
+      y16.resize(y.size());
+      args.y = y16.data();
+    }
   }
   void run() { conv_run(plan, args, work.get(), 1); }
 
@@ -60,13 +74,16 @@ struct Conv {
   double error() {
     run();
     const auto n = static_cast<int64_t>(y.size());
-    double mine = 0, plain = 0;
+    double mine = 0, plain = 0, most = 0;
+    for (size_t i = 0; i < y16.size(); ++i) y[i] = bf16_bits_to_f32(y16[i]);
     for (int64_t s = 0; s < kChecked; ++s) {
       const int64_t i = n * s / kChecked + s % std::max<int64_t>(n / kChecked, 1);
       const auto exact = sum<double>(i);
       mine += std::pow(static_cast<double>(y[i]) - exact, 2);
+      most = std::max(most, std::fabs(exact));
       plain += std::pow(static_cast<double>(sum<float>(i)) - exact, 2);
     }
+    if (!y16.empty()) return std::sqrt(mine / kChecked) / (most * kTimesBf16);
     return std::sqrt(mine / plain) / kTimesPlainLoop;
   }
 };
@@ -95,7 +112,8 @@ std::string text(const Size& s, bool depthwise) {
 // Nothing where another row of the level is chosen.
 void add_conv(const KernelInfo& row, const Size& size, ConvMethod method, std::vector<Trial>& out) {
   const bool depthwise = method == ConvMethod::depthwise;
-  const ConvProblem p = problem_of(size, depthwise);
+  ConvProblem p = problem_of(size, depthwise);
+  if (depthwise) p.a = row.in, p.c = row.out;
   for (const ConvAlgorithm& algorithm : conv_algorithms()) {
     if (algorithm.method != method) continue;
     ConvPlan plan = conv_plan(p, row.needs, {.algorithm = &algorithm});
@@ -103,7 +121,7 @@ void add_conv(const KernelInfo& row, const Size& size, ConvMethod method, std::v
     auto c = std::make_shared<Conv>(std::move(plan));
     Trial t{.kernel = &row, .name = text(size, depthwise)};
     t.flops = 2.0 * static_cast<double>(c->y.size()) * static_cast<double>(p.taps() * (p.ic / p.groups));
-    t.bytes = 4.0 * static_cast<double>(c->x.size() + c->y.size() + c->w.size());
+    t.bytes = static_cast<double>(size_of(p.a) * c->x.size() + size_of(p.c) * c->y.size() + 4 * c->w.size());
     t.run = [c] { c->run(); };
     t.error = [c] { return c->error(); };
     out.push_back(std::move(t));

@@ -50,6 +50,14 @@ void each_dense(const ConvProblem& p, Check&& check) {
     check(plan);
   }
 }
+std::vector<uint16_t> as_bf16(const std::vector<float>& v) {
+  std::vector<uint16_t> out;
+  for (float f : v) out.push_back(static_cast<uint16_t>(std::bit_cast<uint32_t>(f) >> 16));
+  return out;
+}
+float from_bf16(uint16_t half) {
+  return std::bit_cast<float>(uint32_t{half} << 16);
+}
 }  // namespace
 
 // Small integers are bf16 numbers, and their sums exact.
@@ -144,15 +152,6 @@ TEST_CASE("bf16 conv: activations stored as bf16") {
     MESSAGE("skipped: this CPU has no kernel for bf16");
     return;
   }
-  const auto as_bf16 = [](const std::vector<float>& v) {
-    std::vector<uint16_t> out;
-    for (float f : v) {
-      uint32_t bits;
-      std::memcpy(&bits, &f, 4);
-      out.push_back(static_cast<uint16_t>(bits >> 16));
-    }
-    return out;
-  };
   for (const int64_t k : {1, 3}) {
     for (const int64_t stride : {1, 2}) {
       ConvProblem p = image(20, 17, 7, 9, k, stride, k / 2);
@@ -172,9 +171,7 @@ TEST_CASE("bf16 conv: activations stored as bf16") {
           uint16_t y;
           std::memcpy(&y, got.data() + 2 * i, 2);
           const float exact = reinterpret_cast<const float*>(want.data())[i];
-          const uint32_t bits = uint32_t{y} << 16;
-          float rounded;
-          std::memcpy(&rounded, &bits, 4);
+          const float rounded = from_bf16(y);
           good = good && std::fabs(rounded - exact) <= std::fabs(exact) * 0x1p-8f;
         }
         CHECK(good);
@@ -182,7 +179,63 @@ TEST_CASE("bf16 conv: activations stored as bf16") {
     }
   }
   ConvProblem p = image(8, 8, 5, 5, 3, 1, 1);
-  p.groups = 8;
+  p.groups = 4;
   p.a = p.c = DType::bf16;
   CHECK_THROWS_AS(conv_plan(p, isa_detected()), Error);
+}
+
+// Small integers are bf16 numbers, and sums exact before they are rounded.
+TEST_CASE("bf16 depthwise: types, windows, strides, dilations, channel tails, residuals, activations") {
+  if (!find_depthwise(DType::bf16, DType::bf16, isa_detected())) {
+    MESSAGE("skipped: this CPU has no kernel for bf16");
+    return;
+  }
+  constexpr Activation kActs[] = {{}, {Act::relu}, {Act::clip, -5, 6}, {Act::hard_swish}};
+  int variant = 0;
+  for (const int64_t c : {3, 16, 17, 48, 150}) {
+    for (const auto& [kernel, stride, dilation] :
+         {Dims3{3, 1, 1}, Dims3{3, 2, 1}, Dims3{5, 1, 1}, Dims3{5, 2, 1}, Dims3{3, 1, 2}, Dims3{7, 3, 1}}) {
+      for (const int64_t width : {9, 23}) {
+        ConvProblem p = image(c, c, 11, width, kernel, stride, kernel / 2 * dilation);
+        p.groups = c;
+        p.dilation = {1, dilation, dilation};
+        const auto x = fill<float>(p.n * p.in_pixels() * (c + 3), 1), w = fill<float>(c * p.taps(), 2),
+                   bias = fill<float>(c, 3), residual = fill<float>(p.n * p.out_pixels() * c, 4);
+        const auto x16 = as_bf16(x), residual16 = as_bf16(residual);
+        Case plain{p, {.x = x.data(), .ldx = c + 3}, {.w = w.data()}, 1};
+        plain.args.epilogue.bias_n = bias.data();
+        plain.args.epilogue.act = kActs[variant % 4];
+        if (variant % 3 != 0) plain.args.epilogue.residual = residual.data();
+        const auto want = run(plain, conv_plan(p, isa_detected()));
+        for (const auto& [in, out] : {std::pair{DType::bf16, DType::bf16}, std::pair{DType::bf16, DType::f32},
+                                      std::pair{DType::f32, DType::bf16}}) {
+          Case half = plain;
+          half.p.a = in;
+          half.p.c = out;
+          half.threads = 1 + variant++ % 3;
+          if (in == DType::bf16) half.args.x = x16.data();
+          if (variant % 3 == 1 && half.args.epilogue.residual) {
+            half.args.epilogue.residual = nullptr;
+            half.args.epilogue.residual_bf16 = residual16.data();
+          }
+          const auto got = run(half, conv_plan(half.p, isa_detected()));
+          bool good = true;
+          for (size_t i = 0; i < want.size() / 4; ++i) {
+            const float exact = reinterpret_cast<const float*>(want.data())[i];
+            if (out == DType::f32) {
+              good = good && reinterpret_cast<const float*>(got.data())[i] == exact;
+            } else {
+              const float rounded = from_bf16(reinterpret_cast<const uint16_t*>(got.data())[i]);
+              good = good && std::fabs(rounded - exact) <= std::fabs(exact) * 0x1p-8f;
+            }
+          }
+          CAPTURE(c);
+          CAPTURE(kernel);
+          CAPTURE(stride);
+          CAPTURE(width);
+          CHECK(good);
+        }
+      }
+    }
+  }
 }
