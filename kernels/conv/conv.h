@@ -52,9 +52,9 @@ struct ConvProblem {
 // each meets.
 struct AxisPhase {
   int64_t first = 0, step = 1, count = 0;
-  std::vector<int32_t> taps;  // positions in the kernel
-  std::vector<int32_t>
-      input;  // [count][taps]: position in the input times its distance in pixels; -1 in the padding
+  std::vector<int32_t> taps;   // positions in the kernel
+  std::vector<int32_t> input;  // [count][taps]: position in the input times its distance in pixels; -1 in the
+                               // padding. Empty along lines for methods that do not look it up
 };
 
 enum class ConvMethod : uint8_t {

@@ -284,8 +284,14 @@ void check(const ConvProblem& p) {
     product({p.out(i), p.kernel[i]}, 1 << 28, "positions of the kernel along an axis");
 }
 
-// The phases of one axis; distance: pixels between neighbours along it.
-std::vector<AxisPhase> axis_phases(const ConvProblem& p, int axis, int64_t distance) {
+// Whether the method looks up where each output pixel meets the input; the others look up lines only. A line
+// of sound with a long kernel has millions of such places.
+bool looks_up_pixels(ConvMethod m) {
+  return m == ConvMethod::patches || m == ConvMethod::gather || m == ConvMethod::indirect;
+}
+
+// The phases of one axis; distance: pixels between neighbours along it. table: with AxisPhase::input.
+std::vector<AxisPhase> axis_phases(const ConvProblem& p, int axis, int64_t distance, bool table) {
   const int64_t out = std::max<int64_t>(p.out(axis), 0), in = p.in[axis], pad = p.pad_begin[axis];
   const int64_t stride = p.stride[axis], dilation = p.dilation[axis];
   std::vector<AxisPhase> phases;
@@ -298,8 +304,8 @@ std::vector<AxisPhase> axis_phases(const ConvProblem& p, int axis, int64_t dista
       if (!p.transposed || (first + pad - k * dilation) % stride == 0)
         phase.taps.push_back(static_cast<int32_t>(k));
     }
-    phase.input.reserve(static_cast<size_t>(phase.count) * phase.taps.size());
-    for (int64_t i = 0; i < phase.count; ++i) {
+    if (table) phase.input.reserve(static_cast<size_t>(phase.count) * phase.taps.size());
+    for (int64_t i = 0; table && i < phase.count; ++i) {
       for (const int32_t k : phase.taps) {
         const int64_t at = p.transposed ? (first + i * stride + pad - k * dilation) / stride
                                         : i * stride - pad + k * dilation;
@@ -393,7 +399,8 @@ ConvPlan conv_plan(const ConvProblem& problem, IsaSet isa, const ConvChoice& cho
   }
   int64_t distance = 1;
   for (int axis = 2; axis >= 0; --axis) {
-    plan.axes[static_cast<size_t>(axis)] = axis_phases(problem, axis, distance);
+    plan.axes[static_cast<size_t>(axis)] =
+        axis_phases(problem, axis, distance, axis < 2 || looks_up_pixels(plan.algorithm->method));
     distance *= problem.in[axis];
   }
   switch (plan.algorithm->method) {
