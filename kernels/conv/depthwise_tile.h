@@ -50,8 +50,8 @@ struct Form {
 
   // A line of T sums becomes that of results from `ox` of `line` on.
   template <int T, bool Tail>
-  static void finish(const DepthwiseRow& d, F32 (&acc)[T], int64_t line, int64_t ox, int64_t c, int n,
-                     const Clamp& clamp) {
+  static __attribute__((always_inline)) void finish(const DepthwiseRow& d, F32 (&acc)[T], int64_t line,
+                                                    int64_t ox, int64_t c, int n, const Clamp& clamp) {
     const Epilogue& e = d.epilogue;
     const int64_t pixel = line * d.ow + ox;
     Out* const to = y(d) + pixel * d.ldy + c;

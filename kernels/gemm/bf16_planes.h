@@ -12,6 +12,7 @@ constexpr int kInfOrNan = 0x99;  // as vfpclassps numbers the classes
 template <int kCount>
 struct Planes {
   static constexpr int kPlanes = kCount;
+  static constexpr bool kBf16 = true;
   __m256i halves[kPlanes];
   __mmask16 not_finite;
 

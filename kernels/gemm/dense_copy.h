@@ -39,9 +39,35 @@ inline const std::byte* at_element(const void* p, DType type, int64_t i) {
   return static_cast<const std::byte*>(p) + i * (type == DType::f32 ? 4 : 2);
 }
 
+// Rows that are bf16 already: whether all is finite.
+inline bool copy_bf16(const DenseSplit& s) noexcept {
+  const __m512i exponent = _mm512_set1_epi16(0x7f80);
+  __mmask32 not_finite = 0;
+  for (int64_t i = 0; i < s.m; ++i) {
+    auto* const from = static_cast<const uint16_t*>(s.a) + i * s.m_stride;
+    auto* const to = reinterpret_cast<uint16_t*>(s.dst + i * s.stride);
+    const auto step = [&](int64_t kk, __mmask32 read, __mmask32 written) {
+      const __m512i x = _mm512_maskz_loadu_epi16(read, from + kk);
+      not_finite |= _mm512_cmpeq_epi16_mask(_mm512_and_si512(x, exponent), exponent);
+      _mm512_mask_storeu_epi16(to + kk, written, x);
+    };
+    const auto first = [](int64_t n) { return static_cast<__mmask32>((uint64_t{1} << n) - 1); };
+    int64_t kk = 0;
+    for (; kk + 32 <= s.k; kk += 32) step(kk, ~__mmask32{0}, ~__mmask32{0});
+    for (; kk < s.padded; kk += 32) {
+      const int64_t left = s.k - kk, room = s.padded - kk;
+      step(kk, left > 0 ? first(left) : 0, room < 32 ? first(room) : ~__mmask32{0});
+    }
+  }
+  return not_finite == 0;
+}
+
 template <class Factor>
 bool split(const DenseSplit& s) noexcept {
   constexpr int kPlanes = Factor::kPlanes;
+  if constexpr (kPlanes == 1 && Factor::kBf16) {
+    if (s.type == DType::bf16 && s.k_stride == 1) return copy_bf16(s);
+  }
   unsigned not_finite = 0;
   const int64_t whole = s.type == DType::f32 && s.k_stride == 1 ? s.k / kLanes * kLanes : 0;
   for (int64_t i = 0; i < s.m; ++i) {

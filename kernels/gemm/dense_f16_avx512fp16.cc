@@ -13,6 +13,7 @@ constexpr int64_t kChain = 64;
 // Sixteen numbers as f16.
 struct Halves {
   static constexpr int kPlanes = 1;
+  static constexpr bool kBf16 = false;
   __m256i halves[1];
   __mmask16 not_finite = 0;  // f16 arithmetic knows them
 

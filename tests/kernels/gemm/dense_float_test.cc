@@ -348,3 +348,40 @@ TEST_CASE("a rung is a permission: each is computed on every machine") {
     CHECK_THROWS_AS(gemm_plan(problem(s, Precision::f32), *kernel), Error);
   }
 }
+
+TEST_CASE("bf16 products: GELU of results in bf16, beside float64") {
+  for (const DenseKernel* kernel : rows()) {
+    if (kernel->in != DType::bf16) continue;
+    const Shape s{40, 45, 1};
+    const auto a = integers(s.m, 1, 6);
+    std::vector<float> b(static_cast<size_t>(s.n), 0.125f), ones(static_cast<size_t>(s.n));
+    for (int64_t j = 0; j < s.n; ++j) ones[static_cast<size_t>(j)] = static_cast<float>(j) / 64;
+    b.back() = 2;  // far in both tails
+    GemmProblem p = problem(s, rung(*kernel));
+    for (const DType type : {DType::f32, DType::bf16}) {
+      p.c = type;
+      std::vector<std::byte> c(static_cast<size_t>(s.m * s.n) * size_of(type));
+      GemmArgs args{.a = a.data(), .lda = s.k, .b = b.data(), .ldb = s.n, .c = c.data(), .ldc = s.n};
+      args.epilogue.bias_n = ones.data();
+      args.epilogue.act = {Act::gelu_erf};
+      run(gemm_plan(p, *kernel), args, 1);
+      bool good = true;
+      for (int64_t i = 0; i < s.m * s.n; ++i) {
+        const double x = double{a[static_cast<size_t>(i / s.n)]} * double{b[static_cast<size_t>(i % s.n)]} +
+                         double{ones[static_cast<size_t>(i % s.n)]};
+        const double exact = x * 0.5 * std::erfc(-x / std::sqrt(2.0));
+        double got = 0, allowed = std::fabs(x) * 1e-6;
+        if (type == DType::f32) {
+          got = reinterpret_cast<const float*>(c.data())[i];
+        } else {
+          got = bf16_bits_to_f32(reinterpret_cast<const uint16_t*>(c.data())[i]);
+          allowed = std::fabs(exact) * 0x1p-8 + std::fabs(x) * 1e-4;
+        }
+        good = good && std::fabs(got - exact) <= allowed;
+      }
+      CAPTURE(kernel->name);
+      CAPTURE(type);
+      CHECK(good);
+    }
+  }
+}
