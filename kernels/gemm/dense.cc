@@ -173,7 +173,9 @@ void dense_block(const DenseProduct& g, const std::byte* a, int64_t a_stride, in
   };
   const int64_t part = kernel.part_steps(t.steps);
   if (kernel.enter) kernel.enter();
-  if (part >= t.steps || t.lines > 1 || !g.partial || !g.finite) {
+  // For few rows it is the weights that take time, and they come in best as they lie.
+  const bool few = !kernel.floats() && m1 - m0 <= 2 * kernel.mr;
+  if (part >= t.steps || t.lines > 1 || !g.partial || !g.finite || few) {
     // Panels that share L2 with a block of A; a tile's rows stay in L1 while they pass.
     const int64_t panel = std::max<int64_t>(1, g.shape.steps * kernel.nr * 4);
     const int64_t group = std::max<int64_t>(1, l2_bytes() / 2 / panel);
