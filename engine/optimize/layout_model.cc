@@ -18,7 +18,7 @@ using passes::LayoutForm;
 // nodes of 30 models. Moves within L2 and beyond; a step that is taken per piece of memory that lies
 // together.
 constexpr double kMoveStep = 300, kMoveNear = 0.09, kMoveFar = 0.13, kMoveFarPlanes = 0.25, kMovePages = 0.35,
-                 kPixel = 4.5, kStep = 14;
+                 kPixel = 4.5, kBytePixel = 0.6, kStep = 14;
 constexpr double kRow = 3;
 constexpr int64_t kManyPlanes = 96;
 // Numbers in a row below which whoever reads or writes rows in a wider tensor pays a step for each.
@@ -155,7 +155,9 @@ double LayoutModel::move(const Fact& fact, Layout from) {
   // Pixels of one to three numbers move one by one; planes far apart, and lines at distances of whole pages,
   // evict each other.
   const int64_t all_pixels = fact.elements() / channels;
-  const double least = channels < 4 ? kPixel * static_cast<double>(all_pixels) : 0;
+  // Two and three planes of bytes have code of their own (kernels/layout/transpose.cc).
+  const double pixel = channels > 1 && size_of(fact.dtype) == 1 ? kBytePixel : kPixel;
+  const double least = channels < 4 ? pixel * static_cast<double>(all_pixels) : 0;
   const bool pages = from == Layout::first ? channels % 256 == 0 : pixels % 1024 == 0;
   const double near = pages ? kMovePages : kMoveNear;
   const double far = pages ? kMovePages : channels < kManyPlanes ? kMoveFar : kMoveFarPlanes;
