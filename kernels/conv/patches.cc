@@ -29,6 +29,7 @@ inline void copy_bytes(std::byte* to, const std::byte* from, int64_t n) {
   }
 }
 
+constexpr int64_t kWide = 32;      // bytes copied at once
 constexpr int64_t kMaxLines = 32;  // of a kernel whose lines are copied as wholes
 
 // Whether x is split; as the kernel's own type it is its only plane.
@@ -115,10 +116,23 @@ struct Patches {
         patch(image, ox, oy, oz, to);
         continue;
       }
-      const int64_t at = in_x[0] * pixel;
-      std::byte* part = to;
-      for (int64_t i = 0; i < lines; ++i, part += run_bytes) copy_bytes(part, line[i] + at, run_bytes);
+      copy_inside(line, lines, in_x[0] * pixel, run_bytes, to);
     }
+  }
+
+  // Short lines of the kernel as 32 bytes each, of which the next one overwrites what is too much.
+  void copy_inside(const std::byte* const* line, int64_t lines, int64_t at, int64_t run_bytes,
+                   std::byte* to) const {
+    const std::byte* const last = line[lines - 1] + at;
+    if (run_bytes <= kWide && (lines - 1) * run_bytes + kWide <= plane && last + kWide <= input_end()) {
+      for (int64_t i = 0; i < lines; ++i, to += run_bytes) std::memcpy(to, line[i] + at, kWide);
+    } else {
+      for (int64_t i = 0; i < lines; ++i, to += run_bytes) copy_bytes(to, line[i] + at, run_bytes);
+    }
+  }
+  const std::byte* input_end() const {
+    const ConvProblem& p = run.plan.problem;
+    return input + p.n * p.in_pixels() * pixel - (pixel - bytes);
   }
 
   void patch(const std::byte* image, int64_t ox, int64_t oy, int64_t oz, std::byte* to) const {
@@ -133,9 +147,23 @@ struct Patches {
           continue;
         }
         const std::byte* line = image + (int64_t{in_z[kz]} + in_y[ky]) * pixel;
-        for (int64_t kx = 0; kx < nx; ++kx) copy_pixel(line, in_x[kx], to + kx * bytes);
+        if (side_by_side) {
+          copy_part(line, in_x, nx, to);
+        } else {
+          for (int64_t kx = 0; kx < nx; ++kx) copy_pixel(line, in_x[kx], to + kx * bytes);
+        }
       }
     }
+  }
+
+  // A line of the kernel whose ends may be in the padding.
+  void copy_part(const std::byte* line, const int32_t* in_x, int64_t nx, std::byte* to) const {
+    int64_t first = 0, last = nx;
+    while (first < nx && in_x[first] < 0) ++first;
+    while (last > first && in_x[last - 1] < 0) --last;
+    std::memset(to, run.args.x_zero, static_cast<size_t>(first * bytes));
+    std::memset(to + last * bytes, run.args.x_zero, static_cast<size_t>((nx - last) * bytes));
+    if (first < last) copy_bytes(to + first * bytes, line + in_x[first] * pixel, (last - first) * bytes);
   }
 
   void copy_pixel(const std::byte* line, int64_t at, std::byte* to) const {
