@@ -15,6 +15,15 @@ constexpr int kRounds = 7;
 // Another kernel must save so much of a product's time: minima and medians of short runs differ by 2 to 5 %.
 constexpr double kWorthIt = 0.93;
 
+// Whether a wish for this kernel can change how a node runs: products that are no convolutions know rows
+// only.
+bool concerns(const std::string& kernel, const std::string& op) {
+  if (op.find("Conv") != std::string::npos) return true;
+  const auto algorithms = kernels::conv_algorithms();
+  return kernel != "apart" && std::none_of(algorithms.begin(), algorithms.end(),
+                                           [&](const kernels::ConvAlgorithm& a) { return a.name == kernel; });
+}
+
 }  // namespace
 
 std::vector<std::string> kernel_alternatives(const SessionOptions& options) {
@@ -62,6 +71,8 @@ std::map<std::string, std::string> choose_kernels(const Variants& variants, cons
   std::map<std::string, std::string> chosen;
   for (const std::string& kernel : kernel_alternatives(variants.options())) {
     if (stop && stop()) break;
+    if (std::none_of(products.begin(), products.end(), [&](const auto& p) { return concerns(kernel, p.op); }))
+      continue;
     if (progress) progress("kernel " + kernel);
     // As a share of the default's time, which is measured beside it.
     std::vector<double> share(products.size(), INFINITY);
@@ -84,7 +95,7 @@ std::map<std::string, std::string> choose_kernels(const Variants& variants, cons
       }
     }
     for (size_t i = 0; i < products.size(); ++i) {
-      if (share[i] >= best[i]) continue;
+      if (share[i] >= best[i] || !concerns(kernel, products[i].op)) continue;
       best[i] = share[i];
       chosen[names[i]] = kernel;
     }
