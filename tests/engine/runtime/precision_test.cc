@@ -54,6 +54,40 @@ Model model() {
   return Model(std::move(g));
 }
 
+// The start of a MobileNet: a convolution of an image that is channels-first, and inverted residuals, whose
+// depthwise convolutions have 32 and 60 channels.
+Model mobile() {
+  Graph g;
+  ValueId at = g.add_input("x", Fact(DType::f32, {1, 3, 30, 26}));
+  uint32_t seed = 1;
+  const auto conv = [&](const std::string& name, ValueId in, Dims w, int64_t stride, bool act) {
+    const int64_t pad = w[2] / 2, groups = w[1] == 1 ? w[0] : 1;
+    const ValueId filter = g.add_constant(name + ".w", random_tensor(w, seed++)),
+                  bias = g.add_constant(name + ".b", random_tensor({w[0]}, seed++)),
+                  y = g.add_value(name + ".y");
+    g.add_node("Conv", name, {in, filter, bias}, {y},
+               {{"pads", std::vector<int64_t>(4, pad)},
+                {"strides", std::vector<int64_t>(2, stride)},
+                {"group", groups}});
+    if (!act) return y;
+    const ValueId r = g.add_value(name + ".r");
+    g.add_node("Relu", name + ".act", {y}, {r});
+    return r;
+  };
+  at = conv("first", at, {32, 3, 3, 3}, 2, true);
+  at = conv("first.depthwise", at, {32, 1, 3, 3}, 1, true);
+  at = conv("first.out", at, {20, 32, 1, 1}, 1, false);
+  const ValueId wide = conv("in", at, {60, 20, 1, 1}, 1, true),
+                deep = conv("depthwise", wide, {60, 1, 3, 3}, 1, true),
+                narrow = conv("out", deep, {20, 60, 1, 1}, 1, false), sum = g.add_value("sum");
+  g.add_node("Add", "add", {narrow, at}, {sum});
+  const ValueId end = conv(
+      "last", conv("last.depthwise", conv("last.in", sum, {60, 20, 1, 1}, 1, true), {60, 1, 5, 5}, 2, true),
+      {33, 60, 1, 1}, 1, false);
+  g.add_output(end, "y");
+  return Model(std::move(g));
+}
+
 double relative_error(const Tensor& a, const Tensor& b) {
   double error = 0, scale = 0;
   for (int64_t i = 0; i < a.size(); ++i) {
@@ -109,6 +143,26 @@ TEST_CASE("a session computes on the rung that it is given, within the rung's er
       const Tensor again = Session(model(), {.threads = threads, .precision = rung}).run(x)[0].tensor();
       CHECK(relative_error(again, y) == 0);
     }
+  }
+}
+
+TEST_CASE("depthwise convolutions and the first of an image keep bf16 between them") {
+  if (!has_rung(Precision::bf16)) {
+    MESSAGE("skipped: this CPU has no kernel for bf16");
+    return;
+  }
+  const std::vector<Value> x{random_tensor({1, 3, 30, 26}, 9)};
+  const Tensor right = Session(mobile(), {.threads = 1}).run(x)[0].tensor();
+  Tensor one;
+  for (int threads : {1, 2, 3}) {
+    const Session session(mobile(), {.threads = threads, .precision = Precision::bf16});
+    const Tensor y = session.run(x)[0].tensor();
+    const double error = relative_error(y, right);
+    CHECK(error > 0);
+    CHECK(error < 0.03);
+    if (threads == 1) one = y;
+    CHECK(relative_error(y, one) == 0);
+    CHECK(session.explain_plan(x).find("reference") == std::string::npos);
   }
 }
 
