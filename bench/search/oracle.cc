@@ -32,10 +32,24 @@ double Oracle::ratio_of(const Session& session, double seconds) {
   return race.ratio(me, base).value;
 }
 
-TimeAndNoise Oracle::again(const Plan& plan, double seconds) {
-  const auto it = again_.find(plan);
-  if (it != again_.end()) return it->second;
-  return again_[plan] = {ratio_of(variants_.session(plan), seconds), measure(plan).noise};
+void Oracle::measure_again(const std::set<Plan>& plans) {
+  constexpr int kTurns = 15;
+  constexpr double kTurnSeconds = 4e-3;
+  Race race;
+  const size_t base = race.add([&] { context_.run(); });
+  std::vector<std::unique_ptr<Context>> contexts;
+  std::vector<size_t> runners{base};
+  std::vector<Plan> raced;
+  for (const Plan& plan : plans) {
+    // What computes the same bits is f32, whatever the clock says.
+    again_[plan] = {1, measure(plan).noise};
+    if (again_[plan].noise == 0) continue;
+    contexts.push_back(std::make_unique<Context>(variants_.session(plan), inputs_[0]));
+    runners.push_back(race.add([context = contexts.back().get()] { context->run(); }));
+    raced.push_back(plan);
+  }
+  for (int t = 0; t < kTurns; ++t) race.turn(runners, kTurnSeconds);
+  for (size_t i = 0; i < raced.size(); ++i) again_[raced[i]].ratio = race.ratio(runners[i + 1], base).value;
 }
 
 TimeAndNoise Oracle::measure(const Plan& plan, double seconds) {

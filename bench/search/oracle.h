@@ -3,6 +3,7 @@
 // search can be compared on the same figures.
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -21,8 +22,10 @@ class Oracle {
 
   // Of a plan, measured in turns with f32 at the first call; `seconds` in all.
   TimeAndNoise measure(const Plan& plan, double seconds = 0.06);
-  // The same plan measured anew and for longer, once.
-  TimeAndNoise again(const Plan& plan, double seconds = 0.1);
+  // These plans measured anew, all in turns with each other: what other tenants take of the machine's tiles
+  // differs by more from minute to minute than plans do. again() then gives what came of it.
+  void measure_again(const std::set<Plan>& plans);
+  TimeAndNoise again(const Plan& plan) const { return again_.at(plan); }
   size_t measured() const { return known_.size(); }
   const Session& f32() const { return f32_; }
   const std::vector<std::vector<Value>>& inputs() const { return inputs_; }

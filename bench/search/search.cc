@@ -15,6 +15,7 @@
 #include <functional>
 #include <nlohmann/json.hpp>
 #include <random>
+#include <set>
 
 #include "bench/search/oracle.h"
 #include "engine/search/grid.h"
@@ -40,6 +41,7 @@ struct Options {
 struct Found {
   std::string name;
   std::vector<Plan> plans;
+  std::vector<TimeAndNoise> front;  // of those that were measured again, f32 first
   double volume = 0;
 };
 
@@ -82,35 +84,53 @@ class Comparison {
       }
       all = std::move(next);
     }
-    found_.push_back({"exhaustive", all, 0});
-    for (const Plan& p : all) (void)oracle_.measure(p, 0.03);
+    found_.push_back({"exhaustive", all, {}, 0});
+    const double seconds = std::clamp(25.0 / static_cast<double>(all.size()), 0.03, 0.1);
+    for (const Plan& p : all) (void)oracle_.measure(p, seconds);
   }
-  // Volumes of all, up to the same least noise. What a strategy found best is measured once more, and only
-  // that counts: of many measurements the best ones are lucky.
+  // Volumes of all, up to the same least noise. Of many measurements the best ones are lucky, so what a
+  // strategy found best, or close to it, is measured once more and in turns, and only that counts.
+  // Whatever was measured again is known to exhaustive search too.
   std::vector<Found> finish() {
-    double least = 1;
+    std::vector<std::vector<Plan>> finalists;
+    std::set<Plan> all;
     for (const Found& f : found_) {
-      for (const Plan& p : f.plans) {
-        const double n = oracle_.measure(p).noise;
-        if (n > 0) least = std::min(least, n);
-      }
+      finalists.push_back(best_of(f.plans));
+      all.insert(finalists.back().begin(), finalists.back().end());
     }
-    for (Found& f : found_) {
-      std::vector<TimeAndNoise> points{{1, 0}};
-      for (const Plan& p : f.plans) {
-        const TimeAndNoise first = oracle_.measure(p);
-        const bool beaten = std::any_of(f.plans.begin(), f.plans.end(), [&](const Plan& o) {
-          const TimeAndNoise other = oracle_.measure(o);
-          return other.ratio < first.ratio && other.noise <= first.noise;
-        });
-        if (!beaten) points.push_back(oracle_.again(p));
-      }
-      f.volume = frontier_volume(points, least / 2);
+    oracle_.measure_again(all);
+    double least = 1;
+    for (const Plan& p : all) {
+      const double n = oracle_.again(p).noise;
+      if (n > 0) least = std::min(least, n);
+    }
+    for (size_t k = 0; k < found_.size(); ++k) {
+      Found& f = found_[k];
+      if (f.name == "exhaustive") finalists[k].assign(all.begin(), all.end());
+      f.front.emplace_back();
+      for (const Plan& p : finalists[k]) f.front.push_back(oracle_.again(p));
+      f.volume = frontier_volume(f.front, least / 2);
     }
     return found_;
   }
 
  private:
+  // Plans that no other of them beats clearly; all where they are few.
+  std::vector<Plan> best_of(const std::vector<Plan>& plans) {
+    if (plans.size() <= 50) return plans;
+    constexpr double kClose = 0.92;
+    std::vector<Plan> out;
+    for (const Plan& p : plans) {
+      const TimeAndNoise me = oracle_.measure(p);
+      const bool beaten = std::any_of(plans.begin(), plans.end(), [&](const Plan& o) {
+        const TimeAndNoise other = oracle_.measure(o);
+        return other.ratio < kClose * me.ratio && other.noise <= me.noise;
+      });
+      if (!beaten) out.push_back(p);
+    }
+    return out;
+  }
+
   std::vector<Precision> options(size_t product) const {
     std::vector<Precision> out{Precision::f32};
     for (Precision r : rungs_) {
@@ -126,7 +146,7 @@ class Comparison {
     return p;
   }
   void compare(const std::string& name, int budget, const std::function<std::vector<Plan>(int)>& plans) {
-    found_.push_back({name, plans(budget), 0});
+    found_.push_back({name, plans(budget), {}, 0});
   }
 
   // Costs of products and their noise alone, as the search learns them.
@@ -297,8 +317,14 @@ Json run(const Options& o) {
   }
   c.run(budget);
   Json found = Json::array();
-  for (const Found& f : c.finish())
-    found.push_back({{"strategy", f.name}, {"plans", f.plans.size()}, {"hypervolume", f.volume}});
+  for (const Found& f : c.finish()) {
+    Json front = Json::array();
+    for (const TimeAndNoise& p : f.front) front.push_back({p.ratio, p.noise});
+    found.push_back({{"strategy", f.name},
+                     {"plans", f.plans.size()},
+                     {"hypervolume", f.volume},
+                     {"time and noise", front}});
+  }
   return {{"model", o.model}, {"budget", budget}, {"strategies", found}};
 }
 

@@ -79,12 +79,12 @@ std::optional<std::vector<Precision>> most_promising(const Proposals& proposals,
   std::vector<TimeAndNoise> with(measured.begin(), measured.end());
   with.emplace_back();
   std::set<Plan> pool = candidates_of(proposals, measured, plans);
-  // First what is expected to be better, then what could be.
-  for (const bool hopeful : {false, true}) {
+  // First what is expected to be better, then what could be, and at last what would be a surprise.
+  for (const double hope : {0.0, 1.0, 2.0, 3.0}) {
     const Plan* best = nullptr;
     double most = 2e-3 * have;
     for (const Plan& plan : pool) {
-      const Prediction p = hopeful ? proposals.optimistic(plan) : proposals.predict(plan);
+      const Prediction p = hope > 0 ? proposals.optimistic(plan, hope) : proposals.predict(plan);
       with.back() = {p.seconds / f32_seconds, p.noise};
       const double gain = frontier_volume(with, least) - have;
       if (gain <= most) continue;

@@ -259,12 +259,12 @@ std::vector<Precision> Proposals::rungs_of(size_t product) const {
   return out;
 }
 
-Prediction Proposals::optimistic(const std::vector<Precision>& plan) const {
+Prediction Proposals::optimistic(const std::vector<Precision>& plan, double deviations) const {
   const auto options = options_of(plan);
   Prediction p = predict(plan);
   if (!options) return p;
-  p.seconds = std::max(p.seconds - scale_ * time_.spread(time_terms(*options)), 0.5 * p.seconds);
-  p.noise = std::max(p.noise - noises_.spread(noise_terms(*options)), 0.25 * p.noise);
+  p.seconds = std::max(p.seconds - deviations * scale_ * time_.spread(time_terms(*options)), 0.5 * p.seconds);
+  p.noise = std::max(p.noise - deviations * noises_.spread(noise_terms(*options)), 0.25 * p.noise);
   return p;
 }
 

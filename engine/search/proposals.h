@@ -37,8 +37,8 @@ class Proposals {
   double noise(size_t product, Precision rung) const;
 
   Prediction predict(const std::vector<Precision>& plan) const;
-  // As good as it may well be: a standard deviation better in both.
-  Prediction optimistic(const std::vector<Precision>& plan) const;
+  // As good as it may be: so many standard deviations better in both.
+  Prediction optimistic(const std::vector<Precision>& plan, double deviations = 1) const;
   // Rungs that the product can have, f32 included.
   std::vector<Precision> rungs_of(size_t product) const;
   // By increasing noise, f32 first. exact: nothing is missing.
