@@ -159,8 +159,9 @@ std::string_view refusal_lines(const ConvProblem& p) noexcept {
 }
 
 // Cycles on a Xeon with AMX (model 143): 64 for 64 values of K by a tile of 32 rows by 32 columns, 45 if it
-// has 16 rows; copying costs 10 a run and one for 6 bytes, or 2 for up to 32 bytes: lines of the image once,
-// or for each patch what each line of the kernel meets.
+// has 16 rows, a quarter more where rows of bytes do not begin with cache lines; copying costs 10 a run and
+// one for 6 bytes, or 3 for up to 32 bytes: lines of the image once, or for each patch what each line of the
+// kernel meets.
 bool lines_pay(const ConvProblem& p, const DenseKernel& kernel) noexcept {
   if (p.taps() == 1 || p.ic * p.stride[2] * kernel.element() % 2048 == 0 || p.out(1) <= 0 || p.out(2) <= 0)
     return false;
@@ -173,10 +174,12 @@ bool lines_pay(const ConvProblem& p, const DenseKernel& kernel) noexcept {
   };
   const auto copies = [&](int64_t runs, int64_t values) {
     const int64_t bytes = values * kernel.element();
-    return runs * kernel.planes * (bytes <= 32 ? 2 : 10 + bytes / 6);
+    return runs * kernel.planes * (bytes <= 32 ? 3 : 10 + bytes / 6);
   };
   const int64_t steps = p.kernel[1] * l.steps,
-                mine = l.seams ? products(l.rows, steps) : p.out(1) * products(l.line_rows, steps);
+                aligned = l.seams ? products(l.rows, steps) : p.out(1) * products(l.line_rows, steps);
+  const bool crosses = !kernel.floats() && l.pixel * p.stride[2] % 64 != 0;
+  const int64_t mine = crosses ? aligned + aligned / 4 : aligned;
   const int64_t patches = products(p.out_pixels(), kernel.steps(p.taps() * p.ic)) +
                           copies(p.out_pixels() * p.kernel[1], p.kernel[2] * p.ic);
   return mine + copies(l.height, l.width * p.ic) <= patches;

@@ -325,6 +325,8 @@ TEST_CASE("int8 conv: patches of all strides, dilations and channel counts") {
   p.dilation = {1, 2, 1};
   check_bytes(p, true, 6);
   check_bytes(image(3, 40, 9, 83, 7, 2, 3), true, 7);  // lines of more than one tile
+  check_bytes(image(3, 9, 23, 30, 7, 2, 3), true, 8);  // patches inside, and lines of up to 32 bytes
+  check_bytes(image(8, 9, 9, 12, 4, 1, 1), true, 9);
   p = image(4, 5, 9, 37, 3, 2, 1);
   p.stride = {1, 1, 3};
   check_bytes(p, true, 8);
