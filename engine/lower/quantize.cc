@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <array>
 #include <cstring>
+#include <type_traits>
 
 #include "engine/lower/families.h"
 #include "engine/lower/quantized.h"
@@ -249,13 +250,35 @@ struct GlobalPool {
   QuantParams x, y;
   float low, high;
 
+  static constexpr int64_t kWidth = 64;
+  // Sums of `width` channels, kCount of them if that is not 0, in 16 bits for as many pixels as these hold.
+  template <class T, int64_t kCount>
+  void add_columns(const T* in, int64_t width, int32_t* sums) const noexcept {
+    using Sum = std::conditional_t<std::is_signed_v<T>, int16_t, uint16_t>;
+    constexpr int64_t kPixels = 256;
+    const int64_t columns = kCount ? kCount : width;
+    for (int64_t begin = 0; begin < plane; begin += kPixels) {
+      const int64_t end = std::min(plane, begin + kPixels);
+      Sum some[kWidth] = {};
+      for (int64_t k = begin; k < end; ++k) {
+        const T* const pixel = in + k * channels;
+        for (int64_t c = 0; c < columns; ++c) some[c] = static_cast<Sum>(some[c] + pixel[c]);
+      }
+      for (int64_t c = 0; c < columns; ++c) sums[c] += some[c];
+    }
+  }
+
   template <class T>
   void run(const T* in, T* out, int32_t* sums) const noexcept {
     for (int64_t n = 0; n < batch; ++n, in += channels * plane, out += channels) {
       for (int64_t c = 0; c < channels; ++c) sums[c] = 0;
       if (last) {
-        for (int64_t k = 0; k < plane; ++k) {
-          for (int64_t c = 0; c < channels; ++c) sums[c] += in[k * channels + c];
+        for (int64_t c = 0; c < channels; c += kWidth) {
+          if (channels - c >= kWidth) {
+            add_columns<T, kWidth>(in + c, kWidth, sums + c);
+          } else {
+            add_columns<T, 0>(in + c, channels - c, sums + c);
+          }
         }
       } else {
         for (int64_t c = 0; c < channels; ++c) {

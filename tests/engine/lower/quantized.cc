@@ -85,11 +85,13 @@ void check_qlinear_elementwise(Random& random) {
                .attrs = {{"axis", int64_t{1}}},
                .domain = "com.microsoft"});
   for (int64_t last : {0, 1}) {
-    check_sweep(
-        {.op = "QLinearGlobalAveragePool",
-         .operands = {codes<T>(random, {2, 7, 5, 9}), scale(0.02f), zero<T>(3), scale(0.013f), zero<T>(12)},
-         .attrs = {{"channels_last", last}},
-         .domain = "com.microsoft"});
+    // More pixels than sums of 16 bits hold, and more channels than are added up at a time.
+    for (const Dims& dims : {Dims{2, 7, 5, 9}, Dims{2, 20, 15, 70}}) {
+      check_sweep({.op = "QLinearGlobalAveragePool",
+                   .operands = {codes<T>(random, dims), scale(0.02f), zero<T>(3), scale(0.013f), zero<T>(12)},
+                   .attrs = {{"channels_last", last}},
+                   .domain = "com.microsoft"});
+    }
   }
 }
 
