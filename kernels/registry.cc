@@ -64,10 +64,10 @@ constexpr const KernelInfo* kAll[] = {
     &gemv_sse2[2],
     // depthwise: kernels/conv
     &depthwise_bytes_avx512vnni,
-    &depthwise_f32_avx512,
     &depthwise_bf16_amx[0],
     &depthwise_bf16_amx[1],
     &depthwise_bf16_amx[2],
+    &depthwise_f32_avx512,
     &depthwise_f32_avx2,
     &depthwise_f32_sse2,
     &dots_f32_avx512,
