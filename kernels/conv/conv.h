@@ -37,8 +37,8 @@ struct ConvProblem {
   bool planar = false;               // x is channels-first (y is not); direct method only
   bool centered_b = false;           // of the weights, as in GemmProblem
   DType a = DType::f32, b = DType::f32, c = DType::f32;
-  // As in GemmProblem; depthwise and grouped ones stay f32, and others where that is faster. a and c may be
-  // bf16 where a dense kernel takes the problem (see refusal of "patches").
+  // As in GemmProblem; depthwise and grouped ones compute in f32, and others where that is faster. a and c
+  // may be bf16 where a dense kernel takes the problem (see refusal of "patches"), or a depthwise one.
   Precision precision = Precision::f32;
 
   int64_t out(int axis) const noexcept;  // may be <= 0: then there is no output
