@@ -2,7 +2,7 @@
 constraint holds on examples that nothing was chosen by, and how it compares with the best single precision.
 
     .venv/bin/python bench/eval/datasets.py --output DIR
-    .venv/bin/python bench/search/models.py --skyline build/release/skyline --data DIR [--model NAME...] [--budget 3m]
+    .venv/bin/python bench/search/models.py --skyline build/release/skyline --data DIR [--model NAME...] [--save DIR]
 
 Of models without labels accuracy is fidelity to f32. Exit status: 0; 1 if a promise was broken or a plan is slower than
 the best single precision.
@@ -32,13 +32,17 @@ def p50(point):
     return point["measured"]["latency"]["p50"][0]
 
 
+def budget_of(options, name):
+    return options.budget or ("3m" if name == "mobilenetv2_fp32" else "1m")
+
+
 def optimize(options, name, folder):
     metric, constraint, most = MODELS[name]
     data = options.data / name
     data = data if data.is_dir() else data.with_suffix(".npz")
     model = options.models / name / "model.onnx"
     command = [options.skyline, "optimize", model, "--data", data, "--metric", metric, "--constraint", constraint]
-    command += ["--minimize", "latency", "--budget", options.budget, "--threads", str(options.threads), "--json"]
+    command += ["--minimize", "latency", "--budget", budget_of(options, name), "--threads", str(options.threads), "--json"]
     command += ["--costs", options.costs or folder / "costs.json", "-o", folder / f"{name}.json"]
     done = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=False)
     if done.returncode not in (0, 4):
@@ -89,6 +93,17 @@ def show(r):
     )
 
 
+def summarise(rows):
+    """What the optimizer has to show, in one line each."""
+    of = f"of {len(rows)}"
+    print(f"promise kept on unseen data: {sum(r['kept'] for r in rows)} {of}")
+    print(f"at least as fast as the best single precision: {sum(r['over_single'] >= 0.99 for r in rows)} {of}")
+    print(f"faster than it by 10 % or more: {sum(r['over_single'] >= 1.1 for r in rows)} {of}")
+    for r in rows:
+        if r["model"] == "mobilenetv2_fp32":
+            print(f"MobileNetV2 is {r['speedup']:.2f} times as fast as f32 (bar 2)")
+
+
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     root = pathlib.Path(__file__).resolve().parents[2]
@@ -97,22 +112,29 @@ def main():
     models = os.environ.get("SKYLINE_MODELS", root.parent / "shared/models")
     p.add_argument("--models", type=pathlib.Path, default=pathlib.Path(models) / "models")
     p.add_argument("--model", nargs="+", choices=MODELS, default=list(MODELS))
-    p.add_argument("--budget", default="3m")
+    p.add_argument("--budget", help="of each model (default: 3m for MobileNetV2, 1m for the others)")
     p.add_argument("--threads", type=int, default=2)
     p.add_argument("--costs", help="cost table to go on with (default: a new one for all models together)")
     p.add_argument("--json", action="store_true")
+    p.add_argument("--save", type=pathlib.Path, help="folder for results.json, written after each model, and the frontiers")
     options = p.parse_args()
     rows = []
+    if options.save:
+        options.save.mkdir(parents=True, exist_ok=True)
     if not options.json:
         print(f"{'model':<20} {'f32 ms':>8} {'plan ms':>8} {'x f32':>6} {'x one':>6} {'one':<7} lost pp unseen"
               f" {'':<14}{'latency':>7} {'before':>7} {'noise':>6} {'loss':>6} resolved")
     with tempfile.TemporaryDirectory() as folder:
         for name in options.model:
-            rows.append(optimize(options, name, pathlib.Path(folder)))
+            rows.append(optimize(options, name, options.save or pathlib.Path(folder)))
+            if options.save:
+                (options.save / "results.json").write_text(json.dumps(rows, indent=2) + "\n")
             if not options.json:
                 show(rows[-1])
     if options.json:
         print(json.dumps(rows, indent=2))
+    else:
+        summarise(rows)
     return 0 if all(r["kept"] and r["over_single"] >= 0.99 for r in rows) else 1
 
 
