@@ -88,5 +88,41 @@ PY
     done
   done
 done
+
+# What cannot be asked is said before anything is searched, and points at the place.
+refused() {
+  local words=$1
+  shift
+  search --budget 1s -o "$work/refused.json" "$@" >"$work/out" 2>"$work/err"
+  local status=$?
+  [ $status -eq 2 ] || fail "$*: status $status, not 2"
+  grep -q -- "$words" "$work/err" || fail "$*: no word of '$words': $(head -n 3 "$work/err")"
+  [ ! -e "$work/refused.json" ] || fail "$*: a frontier was written"
+}
+for c in 'latency.p99<=5' 'throughput>=5' 'accuracy.drop<=1'; do refused 'unit' --constraint "$c"; done
+refused 'write one of ns, us, ms or s' --constraint 'latency.p99<=5 parsecs'
+refused 'write <=' --constraint 'latency.p99<>5ms'
+refused 'known are' --constraint 'speed<=5ms'
+refused 'write 800/s' --constraint 'throughput>=many/s'
+refused 'write one of' --constraint ''
+refused 'contradict' --constraint 'latency.p99<=1ms' --constraint 'latency.p99>=2ms'
+refused 'contradict' --constraint 'accuracy>=90%' --constraint 'accuracy<=80%'
+refused 'contradict' --constraint 'throughput>=100/s, throughput<=50/s'
+
+# Of one that is in reach and one that is not, the one that is not binds.
+for bad in latency throughput accuracy; do
+  constraints=()
+  for axis in latency throughput accuracy; do
+    declare -n bounds=$axis
+    kind=l
+    [ $axis = $bad ] && kind=t
+    constraints+=(--constraint "${bounds[$kind]}")
+  done
+  search --budget 0.6s "${constraints[@]}" --json >"$work/out" 2>"$work/err"
+  [ $? -eq 4 ] || fail "only $bad out of reach: not status 4"
+  grep -q "\"explanation\": \"No point meets $bad" "$work/out" ||
+    fail "only $bad out of reach: $(grep explanation "$work/out")"
+done
+
 [ "$failed" -eq 0 ] && echo 'search: all passed'
 [ "$failed" -eq 0 ]
