@@ -154,10 +154,11 @@ class Comparison {
     std::vector<std::string> names;
     for (const auto& p : variants_.flow().products) names.push_back(p.name);
     std::vector<Session> sessions;
-    sessions.reserve(rungs_.size());
-    std::vector<RungSession> by_rung{{Precision::f32, &oracle_.f32()}};
+    sessions.reserve(rungs_.size() + 1);
+    sessions.push_back(variants_.cost_session(f32_));
+    std::vector<RungSession> by_rung{{Precision::f32, sessions.data()}};
     for (Precision r : rungs_) {
-      sessions.push_back(variants_.session(uniform(r)));
+      sessions.push_back(variants_.cost_session(uniform(r)));
       by_rung.push_back({r, &sessions.back()});
     }
     costs_ = KnownCosts(variants_, nullptr).measure(names, by_rung, oracle_.inputs()[0], {});

@@ -34,7 +34,7 @@ int64_t flops_of(const Graph& g, const Node& n) {
 
 }  // namespace
 
-Flow flow_of(const Graph& g) {
+Flow flow_of(const Graph& g, const std::function<bool(const Node&)>& choosable) {
   Flow flow;
   std::vector<Sources> sources(g.value_slots());
   const auto at = [&](ValueId v) -> Sources& { return sources[static_cast<size_t>(v)]; };
@@ -46,7 +46,7 @@ Flow flow_of(const Graph& g) {
     for (ValueId v : n.inputs) {
       if (v != kNoValue) in.add(at(v));
     }
-    if (has_precision(n) && g.constant(n.in(1))) {
+    if (has_precision(n) && g.constant(n.in(1)) && (!choosable || choosable(n))) {
       const int index = static_cast<int>(flow.products.size());
       for (int from : in.products) flow.edges.push_back({from, index, made[static_cast<size_t>(from)]});
       const int64_t outside =

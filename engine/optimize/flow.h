@@ -1,5 +1,6 @@
 #pragma once
 // A graph as the search over precisions sees it: products, and what flows between them.
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -23,9 +24,10 @@ struct Flow {
   std::vector<Edge> edges;
 };
 
-// Products are Conv, ConvTranspose, Gemm and MatMul with constant weights. Facts are static. Of a value that
+// Products are Conv, ConvTranspose, Gemm and MatMul with constant weights, of those that `choosable` says yes
+// to (null: all). Facts are static. Of a value that
 // many products have a part in (a Concat of a dense block) only the last few are seen: the others reach it
 // through them, or are as far from it as the rest of the graph.
-Flow flow_of(const Graph& g);
+Flow flow_of(const Graph& g, const std::function<bool(const Node&)>& choosable = {});
 
 }  // namespace skyline

@@ -66,7 +66,7 @@ std::map<std::string, std::string> choose_kernels(const Variants& variants, cons
   const auto key = [&](size_t i, const std::string& kernel) {
     return cost_key(signatures[i], Precision::f32, "race " + kernel, 1, threads);
   };
-  const Session plain = variants.session(f32);
+  const Session plain = variants.cost_session(f32);
   std::vector<double> best(products.size(), kWorthIt);
   std::map<std::string, std::string> chosen;
   for (const std::string& kernel : kernel_alternatives(variants.options())) {
@@ -85,7 +85,7 @@ std::map<std::string, std::string> choose_kernels(const Variants& variants, cons
     if (!known) {
       std::map<std::string, std::string> all;
       for (const std::string& n : names) all[n] = kernel;
-      const Session other = variants.session(f32, 0, &all);
+      const Session other = variants.cost_session(f32, &all);
       const NodeCosts costs = measure_node_costs(names, {{Precision::f32, &plain}, {Precision::f32, &other}},
                                                  inputs, kRounds, {});
       for (size_t i = 0; i < products.size(); ++i) {

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
+#include <deque>
 #include <set>
 
 #include "engine/search/acquire.h"
@@ -181,10 +182,16 @@ class Search {
   void learn() {
     std::vector<std::string> names;
     for (const auto& p : variants_.flow().products) names.push_back(p.name);
-    std::vector<RungSession> sessions{{Precision::f32, (*candidates_)[base_].session.get()}};
+    std::deque<Session> apart;  // of what the example takes of a model with branches
+    const auto to_profile = [&](const Rungs& plan, size_t candidate) {
+      if (!variants_.branches()) return (*candidates_)[candidate].session.get();
+      apart.push_back(variants_.cost_session(plan));
+      return &apart.back();
+    };
+    std::vector<RungSession> sessions{{Precision::f32, to_profile(Rungs(products(), Precision::f32), base_)}};
     for (Precision r : rungs_) {
       const size_t c = candidates_->add(uniform(r), {}, "all that can in " + std::string(name(r)));
-      sessions.push_back({r, (*candidates_)[c].session.get()});
+      sessions.push_back({r, to_profile(uniform(r), c)});
     }
     const std::vector<Value> x = data_.at(calibration_.at(0)).inputs;
     KnownCosts known(variants_, table_ ? &*table_ : nullptr);

@@ -1,6 +1,10 @@
 #include "engine/search/variants.h"
 
+#include <algorithm>
+#include <set>
+
 #include "engine/search/cost_table.h"
+#include "engine/search/taken_branches.h"
 #include "graph/ir/infer.h"
 #include "graph/ir/precision.h"
 #include "kernels/gemm/gemm.h"
@@ -42,12 +46,35 @@ Graph with_static_shapes(const Graph& g, std::span<const Value> example) {
   return with_sizes(g, example, 4096);
 }
 
+// Names of contractions, those of bodies apart.
+struct Names {
+  std::set<std::string, std::less<>> outer, inner;
+};
+void collect_names(const Graph& g, bool inside, Names& names) {
+  for (NodeId id : g.order()) {
+    const Node& n = g.node(id);
+    if (has_precision(n)) (inside ? names.inner : names.outer).insert(n.name);
+    for (const auto& [key, value] : n.attrs) {
+      const auto* body = std::get_if<GraphPtr>(&value);
+      if (body && *body) collect_names(**body, true, names);
+    }
+  }
+}
+
 }  // namespace
 
 Variants::Variants(const Model& model, SessionOptions options, std::span<const Value> example)
     : model_(model.graph()), prepared_(quant::prepare(model_)), options_(std::move(options)) {
   static_ = with_static_shapes(prepared_, example);
-  flow_ = flow_of(static_);
+  Names names;
+  collect_names(prepared_, false, names);
+  if (!example.empty() && !names.inner.empty()) {
+    static_ = with_taken_branches(std::move(static_), example, options_);
+    branches_ = true;
+  }
+  flow_ = flow_of(static_, [&](const Node& n) {
+    return !n.name.empty() && (names.outer.contains(n.name) || names.inner.contains(n.name));
+  });
   if (flow_.products.empty()) {
     throw Error(
         Code::unsupported,
@@ -55,7 +82,14 @@ Variants::Variants(const Model& model, SessionOptions options, std::span<const V
         "choose a precision for");
   }
   const quant::Selection all = quant::select_int8(prepared_, {});
-  for (const Flow::Product& p : flow_.products) int8_.push_back(all.role(p.id) == quant::Role::product);
+  std::set<std::string> integers;
+  for (NodeId id : prepared_.order()) {
+    if (all.role(id) == quant::Role::product) integers.insert(prepared_.node(id).name);
+  }
+  for (const Flow::Product& p : flow_.products) {
+    inside_.push_back(!names.outer.contains(p.name));
+    int8_.push_back(integers.contains(p.name));
+  }
 }
 
 bool Variants::can(size_t product, Precision rung) const {
@@ -92,24 +126,33 @@ PlanModel Variants::model(const std::vector<Precision>& rungs, int threads, cons
     const auto it = wanted.find(flow_.products[i].name);
     if (rungs[i] == Precision::f32 && it != wanted.end()) o.node_kernels.insert(*it);
   }
-  quant::Choice choice;
+  quant::Choice choice, inside;
   bool any_int8 = false;
   for (size_t i = 0; i < rungs.size(); ++i) {
     if (rungs[i] == Precision::f32) continue;
-    choice[flow_.products[i].name] = rungs[i];
+    (inside_[i] ? inside : choice)[flow_.products[i].name] = rungs[i];
     any_int8 |= rungs[i] == Precision::int8;
   }
   if (any_int8) {
     if (!quantizer_) throw Error(Code::internal, "int8 before calibration");
+    o.node_precision = std::move(inside);
     return {Model(quantizer_->build(choice).graph), o};
   }
-  o.node_precision = choice;
+  o.node_precision = std::move(choice);
+  o.node_precision.merge(inside);
   return {Model(prepared_), o};
 }
 
 Session Variants::session(const std::vector<Precision>& rungs, int threads, const Kernels* kernels) const {
   PlanModel m = model(rungs, threads, kernels);
   return Session(std::move(m.model), m.options);
+}
+
+Session Variants::cost_session(const std::vector<Precision>& rungs, const Kernels* kernels) const {
+  if (!branches_ || std::find(rungs.begin(), rungs.end(), Precision::int8) != rungs.end())
+    return session(rungs, 0, kernels);
+  PlanModel m = model(rungs, 0, kernels);
+  return Session(Model(static_), m.options);
 }
 
 }  // namespace skyline

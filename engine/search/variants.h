@@ -43,18 +43,25 @@ class Variants {
                   const Kernels* kernels = nullptr) const;
   Session session(const std::vector<Precision>& rungs, int threads = 0,
                   const Kernels* kernels = nullptr) const;
+  // To take products' times from: runs what the example takes of the model, with every product of flow() a
+  // step. The same as session() where the model has no branches; products inside of them are then in f32
+  // where a rung is int8.
+  bool branches() const { return branches_; }
+  Session cost_session(const std::vector<Precision>& rungs, const Kernels* kernels = nullptr) const;
   // What a product computes, as cost tables call it (open dimensions as 1).
   std::string signature(size_t product) const;
 
  private:
   Graph model_;
-  Graph prepared_;  // as the quantizer sees it
-  Graph static_;    // the same with open dimensions as 1
+  Graph prepared_;         // as the quantizer sees it
+  Graph static_;           // the same for the example: its shapes, and the branches that it takes
+  bool branches_ = false;  // the model has some that its example decides
   Kernels kernels_;
   Flow flow_;
   SessionOptions options_;
   std::optional<quant::Quantizer> quantizer_;
-  std::vector<bool> int8_;  // by product: the quantizer takes it
+  std::vector<bool> int8_;    // by product: the quantizer takes it
+  std::vector<bool> inside_;  // by product: within a branch, where the quantizer does not go
 };
 
 }  // namespace skyline
