@@ -49,7 +49,7 @@ class Session:
 
     def run(self, feeds):
         try:
-            return dict(zip(self._names, self._session.run(self._names, feeds)))
+            return dict(zip(self._names, self._session.run(self._names, {name: np.asarray(array) for name, array in feeds.items()})))
         except Exception as error:
             raise EngineError(f"onnxruntime: {error}") from error
 
