@@ -22,7 +22,7 @@ import sys
 import time
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-sys.path += [str(ROOT / "bench" / part) for part in ("eval", "models")]
+sys.path += [str(ROOT / "bench" / part) for part in ("models", "eval")]
 
 import build
 import command

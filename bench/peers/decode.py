@@ -41,6 +41,9 @@ def run_ort(path, threads, tokens):
     outputs = [o.name for o in session.get_outputs()]
     feeds = sample_feeds(path.parent, session.get_inputs())
     states = {o: i for o in outputs for i in carried(o) if i != o and i in inputs}
+    for i in session.get_inputs():  # of a prompt its first token, as `skyline decode` does
+        if i.name not in states.values() and i.type == "tensor(int64)" and len(i.shape) == 2 and not isinstance(i.shape[1], int):
+            feeds[i.name] = feeds[i.name][:, :1]
     values = {name: ort.OrtValue.ortvalue_from_numpy(np.ascontiguousarray(feeds[name])) for name in inputs}
     seconds = []
     for _ in range(tokens + 1):

@@ -39,6 +39,17 @@ std::vector<Carry> carries_of(const Flags& flags, const Session& session) {
   return out;
 }
 
+// Token ids and positions of a whole prompt, cut to its first token: each run is to add one.
+Value one_token(const Value& v, const ValueDescription& d) {
+  const Tensor* t = v.is_tensor() ? &v.tensor() : nullptr;
+  if (!t || t->dtype() != DType::i64 || t->rank() != 2 || !d.fact.ranked || d.fact.dims[1].known() ||
+      t->dim(1) < 2)
+    return v;
+  Tensor out(DType::i64, {t->dim(0), 1});
+  for (int64_t i = 0; i < t->dim(0); ++i) out.mutable_data<int64_t>()[i] = t->data<int64_t>()[i * t->dim(1)];
+  return Value(std::move(out));
+}
+
 // What is not carried, at any length: dims that were at least as long as the states grow with them.
 class Inputs {
  public:
@@ -113,6 +124,7 @@ Measured measure(const Flags& flags, const Session& session) {
     const auto c =
         std::find_if(m.carries.begin(), m.carries.end(), [&](const Carry& x) { return x.input == name; });
     if (c == m.carries.end()) {
+      all[i] = one_token(all[i], session.inputs()[i]);
       rest.push_back(all[i]);
     } else {
       states[static_cast<size_t>(c - m.carries.begin())] = all[i].tensor();

@@ -17,8 +17,10 @@ std::string reason_of(const Proposals& p, size_t product, Precision rung, double
   const double f32 = p.seconds(product, Precision::f32), here = p.seconds(product, rung);
   const double noise = p.noise(product, rung);
   if (rung != Precision::f32) {
-    return text("saves %.4g us, adds %.2g %% of the plan's noise", 1e6 * (f32 - here),
-                plan_noise > 0 ? 100 * noise / plan_noise : 0);
+    const double share = plan_noise > 0 ? 100 * noise / plan_noise : 0;
+    if (here < f32) return text("saves %.3g us, adds %.2g %% of the plan's noise", 1e6 * (f32 - here), share);
+    return text("takes %.3g us more, but its neighbours need no conversion; adds %.2g %% of the plan's noise",
+                1e6 * (here - f32), share);
   }
   size_t best = 0;
   double most = 0;
@@ -31,8 +33,8 @@ std::string reason_of(const Proposals& p, size_t product, Precision rung, double
   if (most <= 0) return "stays f32: no other rung is faster";
   const double would = p.noise(product, p.rungs()[best]);
   return "stays f32: " + std::string(name(p.rungs()[best])) + " would save " +
-         (plan_noise > 0 ? text("%.4g us for %.3g times the plan's noise", 1e6 * most, would / plan_noise)
-                         : text("%.4g us for a noise of %.2g", 1e6 * most, would));
+         (plan_noise > 0 ? text("%.3g us for %.3g times the plan's noise", 1e6 * most, would / plan_noise)
+                         : text("%.3g us for a noise of %.2g", 1e6 * most, would));
 }
 
 }  // namespace

@@ -13,7 +13,7 @@ namespace {
 using kernels::align_up;
 
 constexpr size_t kHugePage = size_t{2} << 20;
-constexpr size_t kPage = 4096, kMapped = kHugePage, kPooled = size_t{16} << 10;
+constexpr size_t kPage = 4096, kMapped = 2 * kHugePage, kPooled = size_t{16} << 10;
 
 // Sanitizers must see each block's bounds.
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
@@ -58,7 +58,7 @@ class Pool {
   }
 
  private:
-  static constexpr size_t kRegion = size_t{8} << 20, kHeader = kAlignment;
+  static constexpr size_t kRegion = size_t{32} << 20, kHeader = kAlignment;
   struct Hole {
     Hole* next;
     size_t bytes;
@@ -66,15 +66,18 @@ class Pool {
   struct Region {
     Region* next;
     Hole* holes;
+    size_t used_to = 0;  // bytes from its start that have been handed out since it was empty
   };
   static_assert(sizeof(Region) <= kHeader && sizeof(Hole) <= kAlignment);
-  static_assert(kMapped + kHeader <= kRegion);
+  static_assert(kMapped + kHeader <= kRegion && kHeader + sizeof(Hole) <= kMapped);
 
   static std::byte* take(Region& r, size_t bytes) noexcept {
     for (Hole** at = &r.holes; *at; at = &(*at)->next) {
       Hole* const hole = *at;
       if (hole->bytes < bytes) continue;
       auto* const p = reinterpret_cast<std::byte*>(hole);
+      const auto end = static_cast<size_t>(p + bytes - reinterpret_cast<std::byte*>(&r));
+      r.used_to = end > r.used_to ? end : r.used_to;
       *at = hole->bytes == bytes ? hole->next : new (p + bytes) Hole{hole->next, hole->bytes - bytes};
       return p;
     }
@@ -95,9 +98,15 @@ class Pool {
     first_ = new (begin) Region{first_, new (begin + kHeader) Hole{nullptr, kRegion - kHeader}};
     return first_;
   }
-  // The last one stays: else a program that makes and drops one tensor at a time would map memory each time.
+  // The start of the last one stays: else a program that makes and drops one tensor at a time would map
+  // memory each time.
   void release(Region* region) noexcept {
-    if (first_ == region && !region->next) return;
+    if (first_ == region && !region->next) {
+      if (region->used_to > kMapped)
+        madvise(reinterpret_cast<std::byte*>(region) + kMapped, region->used_to - kMapped, MADV_DONTNEED);
+      region->used_to = 0;
+      return;
+    }
     Region** at = &first_;
     while (*at != region) at = &(*at)->next;
     *at = region->next;

@@ -274,7 +274,7 @@ expect 0 '' frontier plot "$frontier" --report "$work/report.html" --point p3 --
 expect 5 "no point 'p99'" frontier plot "$frontier" --report "$work/report.html" --point p99
 expect 5 'IO' frontier plot "$frontier" --report "$work/file/below.html"
 expect 2 'report' frontier plot "$frontier"
-expect 0 '' explain "$work/m.plan.json" && matches 'classifier.gemm +Gemm' && matches 'stays|saves'
+expect 0 '' explain "$work/m.plan.json" && matches 'classifier.gemm +Gemm' && matches 'stays|saves|takes'
 expect 0 '' explain "$frontier" f32 --json && json id choices measured
 expect 0 '' frontier explain "$frontier"
 expect 5 "no point 'x'" explain "$frontier" x

@@ -15,10 +15,10 @@ struct BlockFree {
 using Block = std::unique_ptr<std::byte[], BlockFree>;
 
 // Memory aligned to kAlignment, contents uninitialized; null when it cannot be had. Any thread may allocate,
-// and any other free. Blocks of 2 MiB and more are mapped one by one and go back to the system when they are
-// freed; smaller ones of 16 KiB and more share regions of 8 MiB, one of which stays. Both ask for huge pages
-// (transparent huge pages are commonly on "madvise"): faults of 4 KiB are most of what it costs to fill new
-// memory.
+// and any other free. Blocks of 4 MiB and more are mapped one by one and go back to the system when they are
+// freed; smaller ones of 16 KiB and more share regions of 32 MiB, of which 4 MiB stay. Both ask for huge
+// pages (transparent huge pages are commonly on "madvise"): faults of 4 KiB are most of what it costs to fill
+// new memory.
 Block allocate_block(size_t bytes) noexcept;
 
 }  // namespace skyline

@@ -16,9 +16,9 @@ Operand zero(int64_t z) {
   return constant(Tensor::scalar<T>(static_cast<T>(z)));
 }
 template <class T>
-constexpr int64_t kLow = std::numeric_limits<T>::min();
+constexpr int64_t kLow = std::is_signed_v<T> ? -128 : 0;
 template <class T>
-constexpr int64_t kHigh = std::numeric_limits<T>::max();
+constexpr int64_t kHigh = kLow<T> + 255;
 
 template <class T>
 Operand codes(Random& random, const Dims& d) {

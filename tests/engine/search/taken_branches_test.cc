@@ -10,8 +10,8 @@ using namespace skyline;
 namespace {
 
 Tensor weights(float first) {
-  std::vector<float> w;
-  for (int i = 0; i < 64 * 64; ++i) w.push_back(first + 0.001f * static_cast<float>((i * 37) % 101));
+  std::vector<float> w(64 * 64);
+  for (size_t i = 0; i < w.size(); ++i) w[i] = first + 0.001f * static_cast<float>((i * 37) % 101);
   return Tensor::of<float>({64, 64}, w);
 }
 
@@ -93,7 +93,7 @@ TEST_CASE("taken branches: int8 outside goes with another rung inside") {
   const auto x = example(1);
   Variants v(two_ways(), o, x);
   REQUIRE(v.can(1, Precision::int8));
-  v.calibrate({1, [&](int64_t) { return x; }}, {});
+  v.calibrate({1, [](int64_t) { return example(1); }}, {});
   const PlanModel m = v.model({Precision::bf16x3, Precision::int8});
   CHECK(m.options.node_precision.size() == 1);
   if (!v.can(0, Precision::bf16x3)) return;
