@@ -278,8 +278,8 @@ Json compare_grids(const Variants& variants, const std::vector<Value>& x, const 
     one.streams = {p.streams};
     return search_grid(make, x, one).measured.at(0).throughput.value;
   };
-  std::vector<double> ratios;
-  for (int turn = 0; turn < 7; ++turn) ratios.push_back(a == b ? 1 : rate(a) / rate(b));
+  std::vector<double> ratios(7);
+  for (double& ratio : ratios) ratio = a == b ? 1 : rate(a) / rate(b);
   const auto point = [](const OperatingPoint& p) {
     return Json{{"batch", p.batch}, {"streams", p.streams}, {"threads", p.threads}};
   };

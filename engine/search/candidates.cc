@@ -67,6 +67,7 @@ size_t Candidates::add(const std::vector<Precision>& rungs, const Prediction& pr
 
 void Candidates::turn(const std::vector<size_t>& who, double seconds) {
   std::vector<size_t> runners;
+  runners.reserve(who.size());
   for (size_t i : who) runners.push_back(all_[i]->runner);
   race_.turn(runners, seconds);
 }

@@ -132,8 +132,8 @@ double winograd_cycles(const ConvProblem& p, int out) noexcept {
 // The same for a pixel of a direct convolution: with vectors of channels, and with one sum of lanes for each
 // channel.
 double vector_cycles(const ConvProblem& p) noexcept {
-  const int64_t columns = (p.oc / p.groups + 15) / 16;
-  return static_cast<double>(p.taps() * (p.ic / p.groups) * columns) / 2 / 0.85;
+  const int64_t columns = (p.oc / p.groups + 15) / 16, products = p.taps() * (p.ic / p.groups) * columns;
+  return static_cast<double>(products) / 2 / 0.85;
 }
 double dots_cycles(const ConvProblem& p) noexcept {
   const int64_t vectors = p.kernel[0] * p.kernel[1] * dots_row(p.kernel[2] * p.ic) / 16;

@@ -120,7 +120,8 @@ void add_conv(const KernelInfo& row, const Size& size, ConvMethod method, std::v
     if (plan.winograd ? plan.winograd != &row : plan.direct != &row && plan.depthwise != &row) continue;
     auto c = std::make_shared<Conv>(std::move(plan));
     Trial t{.kernel = &row, .name = text(size, depthwise)};
-    t.flops = 2.0 * static_cast<double>(c->y.size()) * static_cast<double>(p.taps() * (p.ic / p.groups));
+    const int64_t depth = p.taps() * (p.ic / p.groups);
+    t.flops = 2.0 * static_cast<double>(c->y.size()) * static_cast<double>(depth);
     t.bytes = static_cast<double>(size_of(p.a) * c->x.size() + size_of(p.c) * c->y.size() + 4 * c->w.size());
     t.run = [c] { c->run(); };
     t.error = [c] { return c->error(); };

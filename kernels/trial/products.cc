@@ -36,8 +36,8 @@ struct Product {
   AlignedBuffer packed, work;
   GemmArgs args;
 
-  Product(GemmPlan the_plan, std::vector<T> a_values, std::vector<U> b_values)
-      : plan(std::move(the_plan)),
+  Product(const GemmPlan& the_plan, std::vector<T> a_values, std::vector<U> b_values)
+      : plan(the_plan),
         a(std::move(a_values)),
         b(std::move(b_values)),
         c(static_cast<size_t>(plan.problem.m * plan.problem.n)),

@@ -230,8 +230,8 @@ TEST_CASE("bf16 depthwise: types, windows, strides, dilations, channel tails, re
             }
           }
           CAPTURE(c);
-          CAPTURE(kernel);
-          CAPTURE(stride);
+          CAPTURE(p.kernel[2]);
+          CAPTURE(p.stride[2]);
           CAPTURE(width);
           CHECK(good);
         }
