@@ -52,6 +52,7 @@ void each_dense(const ConvProblem& p, Check&& check) {
 }
 std::vector<uint16_t> as_bf16(const std::vector<float>& v) {
   std::vector<uint16_t> out;
+  out.reserve(v.size());
   for (float f : v) out.push_back(static_cast<uint16_t>(std::bit_cast<uint32_t>(f) >> 16));
   return out;
 }
