@@ -25,9 +25,9 @@ struct Flow {
 };
 
 // Products are Conv, ConvTranspose, Gemm and MatMul with constant weights, of those that `choosable` says yes
-// to (null: all). Facts are static. Of a value that
-// many products have a part in (a Concat of a dense block) only the last few are seen: the others reach it
-// through them, or are as far from it as the rest of the graph.
+// to (null: all). Facts are static. Of a value that many products have a part in (a Concat of a dense block)
+// only the last few are seen: the others reach it through them, or are as far from it as the rest of the
+// graph.
 Flow flow_of(const Graph& g, const std::function<bool(const Node&)>& choosable = {});
 
 }  // namespace skyline

@@ -24,9 +24,11 @@ PlanModel plan_model(const Model& model, const Frontier& frontier, const Point& 
   variants.set_kernels(std::move(kernels));
   const Precision others = point.precision == Precision::model ? Precision::f32 : point.precision;
   std::vector<Precision> plan;
-  for (const Flow::Product& p : variants.flow().products) {
-    const auto it = rungs.find(p.name);
-    plan.push_back(it == rungs.end() ? others : it->second);
+  for (size_t i = 0; i < variants.flow().products.size(); ++i) {
+    const auto it = rungs.find(variants.flow().products[i].name);
+    // Of branches that the search did not see, nothing is chosen.
+    const Precision unnamed = variants.inside(i) ? Precision::f32 : others;
+    plan.push_back(it == rungs.end() ? unnamed : it->second);
     if (it != rungs.end()) rungs.erase(it);
   }
   if (!rungs.empty()) {

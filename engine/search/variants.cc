@@ -75,6 +75,12 @@ Variants::Variants(const Model& model, SessionOptions options, std::span<const V
   flow_ = flow_of(static_, [&](const Node& n) {
     return !n.name.empty() && (names.outer.contains(n.name) || names.inner.contains(n.name));
   });
+  if (example.empty()) {  // which branches are taken is not known, and for building a plan need not be
+    for (const std::string& name : names.inner) {
+      if (!name.empty() && !names.outer.contains(name))
+        flow_.products.push_back({.id = kNoNode, .name = name, .op = {}});
+    }
+  }
   if (flow_.products.empty()) {
     throw Error(
         Code::unsupported,

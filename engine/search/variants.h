@@ -19,8 +19,9 @@ using Ranges = std::map<std::string, std::pair<double, double>>;
 
 class Variants {
  public:
-  // The model as the quantizer prepares it; the example (may be empty) says how large open dimensions are
-  // where costs depend on it. Error{unsupported} without products.
+  // The model as the quantizer prepares it. The example says how large open dimensions are where costs depend
+  // on it, and which branches are taken; without one, products of all branches are there, and they have no
+  // costs. Error{unsupported} without products.
   Variants(const Model& model, SessionOptions options, std::span<const Value> example = {});
 
   const Flow& flow() const { return flow_; }
@@ -47,6 +48,7 @@ class Variants {
   // step. The same as session() where the model has no branches; products inside of them are then in f32
   // where a rung is int8.
   bool branches() const { return branches_; }
+  bool inside(size_t product) const { return inside_[product]; }  // of a branch
   Session cost_session(const std::vector<Precision>& rungs, const Kernels* kernels = nullptr) const;
   // What a product computes, as cost tables call it (open dimensions as 1).
   std::string signature(size_t product) const;

@@ -107,3 +107,25 @@ TEST_CASE("taken branches: int8 outside goes with another rung inside") {
   }
   CHECK(noise < 1e-2 * signal);
 }
+
+TEST_CASE("taken branches: a plan is opened again without the example that it was found with") {
+  SessionOptions o;
+  o.threads = 1;
+  const auto x = example(1);
+  const Variants seen(two_ways(), o, x);
+  Point p;
+  for (const Flow::Product& product : seen.flow().products) p.choices.push_back({.node = product.name});
+  p.choices[0].rung = Precision::bf16x3;
+  const PlanModel found = seen.model({Precision::bf16x3, Precision::f32}),
+                  again = plan_model(two_ways(), Frontier(), p, o);
+  CHECK(again.options.node_precision == found.options.node_precision);
+  CHECK(again.options.node_precision == quant::Choice{{"yes", Precision::bf16x3}});
+  p.precision = Precision::bf16x3;  // does not reach the branch that the search did not see
+  CHECK_FALSE(plan_model(two_ways(), Frontier(), p, o).options.node_precision.contains("no"));
+  p.choices[0].node = "nowhere";
+  CHECK_THROWS_AS((void)plan_model(two_ways(), Frontier(), p, o), Error);
+  p.choices[0].node = "yes";
+  if (!seen.can(0, Precision::bf16x3)) return;
+  const Session a(found.model, found.options), b(again.model, again.options);
+  for (int run = 0; run < 2; ++run) CHECK(same(a.run(x), b.run(x)));
+}
