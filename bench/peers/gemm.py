@@ -34,6 +34,7 @@ SHAPES = ["256x256x256", "512x512x512", "1024x1024x1024", "2048x2048x2048", "1x4
           "128x3072x768", "128x768x3072", "3136x64x576"]
 MOST_CALLS = 1 << 16
 PAUSE = 0.01  # seconds; OpenMP's threads spin for some milliseconds
+WAKE = 0.002  # seconds before a turn on several threads: a virtual CPU that slept comes back after up to a millisecond
 
 
 F16, BF16, F32, S32, S8, U8 = "f16", "bf16", "f32", "s32", "s8", "u8"
@@ -249,8 +250,7 @@ class OnnxRuntime:
         if self.parts[0] == 1:
             self.kept = run, keep
         else:  # a session of this turn only: its threads spin for as long as it lives
-            for _ in range(3):
-                run()
+            self.laps(run, WAKE, times)
         count = self.laps(run, seconds, times)
         for i in range(count):
             times[i] = max(1, times[i] - int(self.less))
@@ -293,7 +293,9 @@ def measure_shape(options, libraries, text, threads):
     native.gemm_ceiling.restype = ctypes.c_double
     for i in range(options.rounds + 1):
         for name in (list(engines) if i % 2 else list(engines)[::-1]):
-            time.sleep(PAUSE if threads > 1 else 0)
+            if threads > 1:
+                time.sleep(PAUSE)
+                engines[name].time(WAKE, times)
             count = engines[name].time(options.seconds if i else options.seconds / 4, times)
             if i:  # the first round warms up
                 medians[name].append(min(times[:count]) if options.best else statistics.median(times[:count]))
