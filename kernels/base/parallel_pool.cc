@@ -26,7 +26,7 @@ constexpr int kQueues = 64;  // more threads than this share queues
 constexpr int64_t kMostHands = 1024;
 constexpr int kJobs = 16;  // calls that can have helpers at a time; others run alone
 constexpr int kPiecesPerThread =
-    4;  // so that a thread that is slowed down or interrupted leaves little to wait for
+    16;  // so that a thread that is slowed down or interrupted leaves little to wait for
 // How long an idle thread looks out for work before it sleeps: longer than a serial step between two parallel
 // ones, or than the time between two runs of a small model. Waking a sleeper costs the caller 5 us, and the
 // sleeper comes 10 to 30 us later (2-core virtual machine).

@@ -42,13 +42,14 @@ inline constexpr double kWorthAThread = 300e3;
 struct Block {
   int64_t m0, m1, p0, p1;
 };
-// The split of m rows by `panels` panels into rows x columns blocks, several for each thread.
+// The split of m rows by `panels` panels into rows x columns blocks, several for each thread. Neighbours
+// share their part of B, so that it stays with a thread.
 struct Grid {
   int64_t m = 0, panels = 0, rows = 1, columns = 1;
   int mr = 1;
   int64_t blocks() const { return rows * columns; }
   Block block(int64_t i) const {
-    const int64_t r = i / columns, c = i % columns, tiles = (m + mr - 1) / mr;
+    const int64_t r = i % rows, c = i / rows, tiles = (m + mr - 1) / mr;
     return {std::min(m, tiles * r / rows * mr), std::min(m, tiles * (r + 1) / rows * mr),
             panels * c / columns, panels * (c + 1) / columns};
   }

@@ -83,17 +83,19 @@ bool dense_fits(const GemmProblem& p, const DenseKernel& k) {
   return bytes && zeros && k.takes(p.a);
 }
 
-// Several blocks for each thread, so that one which is slowed down leaves some to others: where B stays in
-// L2. Else each of them reads all of B again or, cut by columns, interleaves all of A again (128x768x3072 on
-// two threads took an eighth longer in four blocks for each than in one). Blocks stay above 20 us of work.
+// Several blocks for each thread: CPUs of one machine may differ in speed by a third at any moment, and what
+// the slow one has begun is waited for. Where B stays in L2 a cut of the rows costs nothing; else each block
+// reads B again, for 64 rows in a tenth of the time of its products. Blocks stay above 20 us of work.
 Grid cut_finer(Grid grid, const GemmKernel& kernel, int64_t k, double work) {
   constexpr double kWorthABlock = 2e6;  // multiply-adds
+  constexpr int64_t kFarRows = 64;
+  if (grid.blocks() == 1) return grid;
   const int64_t columns = (grid.panels + grid.columns - 1) / grid.columns * kernel.nr;
-  if (grid.blocks() == 1 || columns * k * kStepBytes > l2_bytes() / 2) return grid;
+  const bool near = columns * k * kStepBytes <= l2_bytes() / 2;
   const auto cuts =
-      static_cast<int64_t>(std::clamp(work / static_cast<double>(grid.blocks()) / kWorthABlock, 1.0, 4.0));
-  const int64_t tiles = (grid.m + kernel.mr - 1) / kernel.mr / grid.rows;
-  grid.rows *= std::clamp<int64_t>(tiles, 1, cuts);
+      static_cast<int64_t>(std::clamp(work / static_cast<double>(grid.blocks()) / kWorthABlock, 1.0, 16.0));
+  const int64_t most = near ? (grid.m + kernel.mr - 1) / kernel.mr : grid.m / kFarRows;
+  grid.rows *= std::clamp<int64_t>(most / grid.rows, 1, cuts);
   return grid;
 }
 
@@ -113,6 +115,10 @@ Grid make_grid(const GemmKernel& kernel, int64_t m, int64_t n, int64_t k, int th
   const int64_t tiles = (m + kernel.mr - 1) / kernel.mr;
   const double work = work_of(m, n, k);
   const auto usable = static_cast<int64_t>(std::min<double>(threads, work / kWorthAThread + 1));
+  // All of B in L2 leaves little room there for what streams by (a Xeon with AVX-512 and 2 MiB: 512^3 on two
+  // threads 1.2 times as fast cut by columns); interleaving would be done again for each.
+  const int64_t b_bytes = n * k * kStepBytes;
+  const bool crowded = kernel.lanes > 8 && b_bytes > l2_bytes() / 4 && b_bytes <= l2_bytes();
   double best_cost = std::numeric_limits<double>::infinity();
   for (int64_t columns = 1; columns <= std::min(usable, best.panels); ++columns) {
     const int64_t rows = std::max<int64_t>(1, std::min(usable / columns, tiles));
@@ -120,7 +126,7 @@ Grid make_grid(const GemmKernel& kernel, int64_t m, int64_t n, int64_t k, int th
     const auto my_m = static_cast<double>(my_tiles * kernel.mr),
                my_n = static_cast<double>(my_panels * kernel.nr);
     // Cycles per k: two vectors of multiply-adds, or 16 bytes from the outer caches.
-    const double cost = my_m * my_n / (2 * kernel.lanes) + (my_m + my_n) * 4 / 16;
+    const double cost = my_m * my_n / (2 * kernel.lanes) + (my_m + my_n * (crowded ? 2 : 1)) * 4 / 16;
     if (cost < best_cost) {
       best_cost = cost;
       best.rows = rows;
