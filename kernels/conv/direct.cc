@@ -19,7 +19,14 @@ constexpr int64_t kBlockBytes = 192 << 10;
 constexpr int64_t kBlockPointers = 4096;
 constexpr double kWorthAPart = 2e6;
 constexpr int64_t kMostParts = 4;  // for each thread
-constexpr int64_t kFlatTile = 6;   // pixels
+constexpr int64_t kLeastLines = 4;
+constexpr int64_t kFlatTile = 6;  // pixels
+
+// Several parts for each thread, so that one which is slowed down leaves some to others.
+int64_t cuts_of(double work, int64_t threads) {
+  return static_cast<int64_t>(
+      std::clamp(work / static_cast<double>(threads) / kWorthAPart, 1.0, static_cast<double>(kMostParts)));
+}
 
 size_t to_size(int64_t n) {
   return static_cast<size_t>(n);
@@ -286,10 +293,7 @@ void run_flat(const ConvRun& run) {
   // ahead.
   const bool by_panels = panels % usable == 0 && weights > 2 * pixels * (p.oc + p.ic);
   const int64_t tiles = (pixels + kFlatTile - 1) / kFlatTile, n = by_panels ? panels : tiles;
-  // Several parts for each thread, so that one which is slowed down leaves some to others.
-  const auto cuts = static_cast<int64_t>(
-      std::clamp(work / static_cast<double>(usable) / kWorthAPart, 1.0, static_cast<double>(kMostParts)));
-  const int64_t parts = std::min(usable > 1 ? usable * cuts : 1, n);
+  const int64_t parts = std::min(usable > 1 ? usable * cuts_of(work, usable) : 1, n);
   parallel_for(run.threads, parts, 1, [&](int64_t begin, int64_t end) {
     const int64_t from = n * begin / parts, to = n * end / parts;
     if (by_panels) {
@@ -332,7 +336,11 @@ void run_direct(const ConvRun& run) noexcept {
   };
   const bool by_lines = waste(lines) <= waste(panels) * 1.02;
   const int64_t n = by_lines ? lines : panels;
-  const int64_t parts = std::min(usable, n);
+  // Each part reads the weights again for each of its blocks.
+  const bool near = p.oc * products * 4 <= l2_bytes() / 4;
+  const int64_t least = near ? std::min(g.rows, kLeastLines) : g.rows;
+  const int64_t cuts = by_lines ? std::clamp<int64_t>(lines / usable / least, 1, cuts_of(work, usable)) : 1;
+  const int64_t parts = std::min(usable > 1 ? usable * cuts : 1, n);
   parallel_for(run.threads, parts, 1, [&](int64_t begin, int64_t end) {
     auto** const pointers = reinterpret_cast<const float**>(run.scratch());
     auto* const slots = reinterpret_cast<float*>(run.scratch() + pointer_bytes(g));

@@ -164,12 +164,11 @@ void run_winograd(const ConvRun& run) noexcept {
     parallel_for(threads, s.tiles, 1, [&](int64_t begin, int64_t end) { all.output(begin, end, begin); });
     return;
   }
-  parallel_for(run.threads, parts, 1, [&](int64_t begin, int64_t end) {
+  const int64_t each = (s.tiles + parts - 1) / parts, blocks = (each + s.block - 1) / s.block * parts;
+  parallel_for(run.threads, blocks, 1, [&](int64_t begin, int64_t end) {
     const Winograd mine = at(run, s, run.scratch());
-    const int64_t t0 = s.tiles * begin / parts, t1 = s.tiles * end / parts;
-    const int64_t blocks = (t1 - t0 + s.block - 1) / s.block;
-    for (int64_t b = 0; b < blocks; ++b) {
-      const int64_t first = t0 + (t1 - t0) * b / blocks, last = t0 + (t1 - t0) * (b + 1) / blocks;
+    for (int64_t b = begin; b < end; ++b) {
+      const int64_t first = s.tiles * b / blocks, last = s.tiles * (b + 1) / blocks;
       mine.input(first, last, 0);
       mine.multiply(last - first, 0, s.products);
       mine.output(first, last, 0);
