@@ -108,6 +108,7 @@ constexpr const KernelInfo* kAll[] = {
     &softmax_avx512.info,
     &softmax_avx2.info,
     &softmax_sse2.info,
+    &attention_bf16_amx,
     &attention_avx512.info,
     &attention_avx2.info,
     &attention_sse2.info,

@@ -47,9 +47,6 @@ Dims offsets(const Dims& lead, const std::vector<bool>& chosen, bool wanted, con
 
 std::optional<Lowered> lower_fused_attention(Lowering& l) {
   const FusedAttention f = ops::parse_fused_attention(l.attrs());
-  for (size_t i = 0; i < 3; ++i) {
-    if (l.in_type(i) != DType::f32) return std::nullopt;
-  }
   const size_t n = f.lead.size();
   if ((f.size > 1 && f.q.strides[n + 1] != 1) ||
       (f.v_size > 1 && (f.v.strides[n + 1] != 1 || f.y.strides[n + 1] != 1)))
@@ -59,17 +56,17 @@ std::optional<Lowered> lower_fused_attention(Lowering& l) {
     if (l.in_type(3) != want || f.mask.strides[n + 1] > 1) return std::nullopt;
   }
   if (l.has(4) && (l.in_type(4) != DType::i64 || element_count(l.in_dims(4)) != 1)) return std::nullopt;
-  const auto bound = std::make_shared<const BoundAttention>(f, BoundAttention::Options{}, l.isa, l.threads);
+  const BoundAttention::Options options{
+      .q = l.in_type(0), .k = l.in_type(1), .v = l.in_type(2), .y = l.out_type()};
+  const auto bound = std::make_shared<const BoundAttention>(f, options, l.isa, l.threads);
+  if (!bound->takes_types()) return std::nullopt;
   const bool mask = l.has(3), grows = l.has(4);
   const size_t lengths_at = align_up(bound->workspace(l.threads));
   const int64_t most = f.kv_len, added = f.new_keys;
   return Lowered{
       .code = step_code([=](const StepArgs& s) {
-        BoundAttention::Pointers p{.q = s.input<float>(0),
-                                   .k = s.input<float>(1),
-                                   .v = s.input<float>(2),
-                                   .mask = mask ? s.in[3] : nullptr,
-                                   .y = s.output<float>(0)};
+        BoundAttention::Pointers p{
+            .q = s.in[0], .k = s.in[1], .v = s.in[2], .mask = mask ? s.in[3] : nullptr, .y = s.out[0]};
         if (grows) {
           const int64_t held = s.input<int64_t>(4)[0];
           if (held < 0 || held > most - added) return s.fail("the length is outside of the keys");
@@ -79,7 +76,7 @@ std::optional<Lowered> lower_fused_attention(Lowering& l) {
         }
         bound->run(p, s.workspace, s.threads);
       }),
-      .kernel = "attention_f32",
+      .kernel = bound->kernel(),
       .workspace = lengths_at + (grows ? static_cast<size_t>(bound->items()) * sizeof(int64_t) : 0)};
 }
 
@@ -168,38 +165,38 @@ std::optional<Lowered> lower_attention(Lowering& l) {
   const bool mask = l.has(kMask), lengths = l.has(kLengths);
   const Heads kh = *k, vh = *v;
   const int64_t q_len = q->len;
-  return Lowered{
-      .code = step_code([=](const StepArgs& s) {
-        BoundAttention::Pointers p{.q = s.input<float>(kQ), .k = s.input<float>(kK), .v = s.input<float>(kV)};
-        const auto cache = [&](const float* now, size_t past_input, const Heads& h, bool present,
-                               size_t output, size_t offset) {
-          if (!present && !joined) return now;
-          float* to = present ? s.output<float>(output) : reinterpret_cast<float*>(s.workspace + offset);
-          append_cache(joined ? s.input<float>(past_input) : nullptr, past, now, h, to, s.threads);
-          return joined ? static_cast<const float*>(to) : now;
-        };
-        p.k = cache(p.k, kPastKey, kh, present_k, 1, k_at);
-        p.v = cache(p.v, kPastValue, vh, present_v, 2, v_at);
-        p.mask = mask ? s.in[kMask] : nullptr;
-        p.y = s.output<float>(0);
-        auto* table = reinterpret_cast<int64_t*>(s.workspace + tables);
-        p.past = table;
-        p.lengths = lengths ? table + bound->items() : nullptr;
-        for (int64_t i = 0; i < bound->items(); ++i) {
-          table[i] = past;
-          if (!lengths) continue;
-          const int64_t n = s.input<int64_t>(kLengths)[i / kh.heads];
-          if (n < 0 || n > total) {
-            std::fill(s.output<float>(0), s.output<float>(0) + 1, 0.0f);
-            return s.fail("nonpad_kv_seqlen is outside of the keys");
-          }
-          table[bound->items() + i] = n;
-          table[i] = n - q_len;
-        }
-        bound->run(p, s.workspace, s.threads);
-      }),
-      .kernel = "attention_f32",
-      .workspace = at};
+  return Lowered{.code = step_code([=](const StepArgs& s) {
+                   BoundAttention::Pointers p{.q = s.in[kQ]};
+                   const auto cache = [&](const float* now, size_t past_input, const Heads& h, bool present,
+                                          size_t output, size_t offset) {
+                     if (!present && !joined) return now;
+                     float* to =
+                         present ? s.output<float>(output) : reinterpret_cast<float*>(s.workspace + offset);
+                     append_cache(joined ? s.input<float>(past_input) : nullptr, past, now, h, to, s.threads);
+                     return joined ? static_cast<const float*>(to) : now;
+                   };
+                   p.k = cache(s.input<float>(kK), kPastKey, kh, present_k, 1, k_at);
+                   p.v = cache(s.input<float>(kV), kPastValue, vh, present_v, 2, v_at);
+                   p.mask = mask ? s.in[kMask] : nullptr;
+                   p.y = s.output<float>(0);
+                   auto* table = reinterpret_cast<int64_t*>(s.workspace + tables);
+                   p.past = table;
+                   p.lengths = lengths ? table + bound->items() : nullptr;
+                   for (int64_t i = 0; i < bound->items(); ++i) {
+                     table[i] = past;
+                     if (!lengths) continue;
+                     const int64_t n = s.input<int64_t>(kLengths)[i / kh.heads];
+                     if (n < 0 || n > total) {
+                       std::fill(s.output<float>(0), s.output<float>(0) + 1, 0.0f);
+                       return s.fail("nonpad_kv_seqlen is outside of the keys");
+                     }
+                     table[bound->items() + i] = n;
+                     table[i] = n - q_len;
+                   }
+                   bound->run(p, s.workspace, s.threads);
+                 }),
+                 .kernel = "attention_f32",
+                 .workspace = at};
 }
 
 constexpr LowerRow kRows[] = {
@@ -266,7 +263,18 @@ BoundAttention::BoundAttention(const FusedAttention& f, const Options& options, 
   s.left = options.left;
   s.right = options.right;
   s.zero_if_masked = options.zero_if_masked;
+  s.precision = f.precision;
+  s.q = options.q;
+  s.k = options.k;
+  s.v = options.v;
+  s.y = options.y;
   plan_ = attention_plan(s, f.size > 1 ? k_.column : 1, isa, threads);
+}
+
+bool BoundAttention::takes_types() const {
+  const AttentionShape& s = plan_.shape;
+  const auto taken = [&](DType t) { return t == DType::f32 || (t == DType::bf16 && plan_.bf16); };
+  return taken(s.q) && taken(s.k) && taken(s.v) && taken(s.y);
 }
 
 void BoundAttention::run(const Pointers& p, std::byte* workspace, int threads) const noexcept {

@@ -28,17 +28,20 @@ class BoundAttention {
     float softcap = 0;
     bool causal = false, zero_if_masked = false;
     int64_t left = -1, right = -1;
+    DType q = DType::f32, k = DType::f32, v = DType::f32, y = DType::f32;
   };
   BoundAttention(const ops::FusedAttention& f, const Options& options, IsaSet isa, int threads);
 
   struct Pointers {
-    const float *q = nullptr, *k = nullptr, *v = nullptr;
-    const void* mask = nullptr;
-    float* y = nullptr;
+    const void *q = nullptr, *k = nullptr, *v = nullptr, *mask = nullptr;
+    void* y = nullptr;
     const int64_t *lengths = nullptr, *past = nullptr;  // items() of each; may be null
   };
   size_t workspace(int threads) const { return kernels::attention_workspace_bytes(plan_, threads); }
   int64_t items() const { return plan_.shape.items; }
+  // Whether the kernel takes the types of the options.
+  bool takes_types() const;
+  const char* kernel() const { return plan_.bf16 ? plan_.bf16->name.data() : "attention_f32"; }
   void run(const Pointers& p, std::byte* workspace, int threads) const noexcept;
 
  private:

@@ -126,16 +126,16 @@ std::optional<Lowered> lower_multi_head(Lowering& l) {
   const float filter = a.real("mask_filter_value", -10000.0f);
   return Lowered{
       .code = step_code([=](const StepArgs& s) {
-        BoundAttention::Pointers p{.q = s.input<float>(kQ), .k = s.input<float>(kK), .v = s.input<float>(kV)};
+        const float *queries = s.input<float>(kQ), *keys = s.input<float>(kK), *values = s.input<float>(kV);
         if (bias) {
           const auto added = [&](const float* x, const float* b, size_t to, const Heads& h) {
             add_rows(x, b, at<float>(s, to), h.batch * h.len, h.heads * h.size);
             return static_cast<const float*>(at<float>(s, to));
           };
           const float* b = s.input<float>(kBias);
-          p.q = added(p.q, b, q_at, q);
-          p.k = added(p.k, b + heads * q.size, k_at, k);
-          p.v = added(p.v, b + 2 * heads * q.size, v_at, v);
+          queries = added(queries, b, q_at, q);
+          keys = added(keys, b + heads * q.size, k_at, k);
+          values = added(values, b + 2 * heads * q.size, v_at, v);
         }
         const auto cached = [&](const float* now, size_t before, const Heads& h, bool present, size_t output,
                                 size_t join) {
@@ -144,8 +144,9 @@ std::optional<Lowered> lower_multi_head(Lowering& l) {
           append_cache(joined ? s.input<float>(before) : nullptr, past, now, h, to, s.threads);
           return joined ? static_cast<const float*>(to) : now;
         };
-        p.k = cached(p.k, kPastKey, k, present_k, 1, join_k);
-        p.v = cached(p.v, kPastValue, v, present_v, 2, join_v);
+        BoundAttention::Pointers p{.q = queries};
+        p.k = cached(keys, kPastKey, k, present_k, 1, join_k);
+        p.v = cached(values, kPastValue, v, present_v, 2, join_v);
         if (padding) {
           padding_to_bias(s.input<int32_t>(kPadding), lengths, q.batch, total, filter, at<float>(s, mask_at));
           p.mask = at<float>(s, mask_at);
@@ -282,7 +283,7 @@ std::optional<Lowered> lower_group(Lowering& l) {
                      r.cos = s.input<float>(kCos);
                      r.sin = s.input<float>(kSin);
                      RotaryArgs q = r;
-                     q.x = p.q;
+                     q.x = s.input<float>(kGroupQ);
                      q.y = at<float>(s, g.rotated);
                      q.batch = g.q.batch;
                      q.heads = g.q.heads;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "engine/lower/attention.h"
 #include "engine/lower/conv_shape.h"
 #include "graph/ir/precision.h"
 
@@ -14,10 +15,14 @@ bool is_f32(const Graph& g, ValueId v) {
   return g.fact(v).is_static() && g.fact(v).dtype == DType::f32;
 }
 
-// Which of its activations a node can take in bf16: those that it reads, and its result.
+// Which of its activations a node can take in bf16: those that it reads, by slot, and its result.
 struct Narrow {
-  bool reads = false, writes = false;
+  unsigned reads = 0;
+  bool writes = false;
+  bool takes(size_t slot) const { return slot < 8 && (reads >> slot & 1) != 0; }
 };
+constexpr unsigned kProductSlots = 1u << 0 | 1u << 3;  // A and the residual
+constexpr unsigned kAttentionSlots = 1u << 0 | 1u << 1 | 1u << 2;
 
 // Whether there is a kernel with these activations.
 bool has_conv(ConvProblem p, DType x, DType y, IsaSet isa) {
@@ -40,11 +45,11 @@ Narrow conv_can(const Graph& g, const Node& n, IsaSet isa) {
   constexpr DType f32 = DType::f32, bf16 = DType::bf16;
   if (p.planar) {  // is reordered before the product, see engine/lower/conv.cc
     p.planar = false;
-    return {false, has_conv(p, f32, f32, isa) && has_conv(p, f32, bf16, isa)};
+    return {0, has_conv(p, f32, f32, isa) && has_conv(p, f32, bf16, isa)};
   }
   const bool both =
       has_conv(p, bf16, bf16, isa) && has_conv(p, bf16, f32, isa) && has_conv(p, f32, bf16, isa);
-  return {both, both};
+  return {both ? kProductSlots : 0, both};
 }
 
 bool product_can(const Graph& g, const Node& n, IsaSet isa) {
@@ -61,18 +66,26 @@ bool product_can(const Graph& g, const Node& n, IsaSet isa) {
   return choose_dense(p, isa) != nullptr;
 }
 
+Narrow attention_can(const Graph& g, const Node& n, IsaSet isa) {
+  const ops::FusedAttention f = ops::parse_fused_attention(n.attrs);
+  for (size_t slot : {0, 1, 2}) {
+    if (!is_f32(g, n.in(slot))) return {};
+  }
+  const lower::BoundAttention::Options options{
+      .q = DType::bf16, .k = DType::bf16, .v = DType::bf16, .y = DType::bf16};
+  const bool can = is_f32(g, n.out(0)) && lower::BoundAttention(f, options, isa, 1).takes_types();
+  return {can ? kAttentionSlots : 0, can};
+}
+
 Narrow narrow(const Graph& g, const Node& n, IsaSet isa) {
+  if (n.is("FusedAttention")) return attention_can(g, n, isa);
   if (!has_precision(n) || n.op->domain == "com.microsoft" || precision_of(n) != Precision::bf16) return {};
   if (!g.constant(n.in(1)) || !is_f32(g, n.out(0))) return {};
   for (ValueId v : n.inputs) {
     if (v != kNoValue && !is_f32(g, v)) return {};
   }
-  if (product_can(g, n, isa)) return {true, true};
+  if (product_can(g, n, isa)) return {kProductSlots, true};
   return conv_can(g, n, isa);
-}
-
-bool is_activation(size_t slot) {
-  return slot == 0 || slot == 3;
 }
 
 }  // namespace
@@ -85,9 +98,8 @@ void assign_storage(Graph& g, IsaSet isa) {
     const ValueId v = g.node(id).out(0);
     if (!can[static_cast<size_t>(id)].writes || g.is_output(v) || g.value(v).uses.empty()) continue;
     const auto& uses = g.value(v).uses;
-    if (!std::all_of(uses.begin(), uses.end(), [&](const Use& u) {
-          return is_activation(u.slot) && can[static_cast<size_t>(u.node)].reads;
-        })) {
+    if (!std::all_of(uses.begin(), uses.end(),
+                     [&](const Use& u) { return can[static_cast<size_t>(u.node)].takes(u.slot); })) {
       continue;
     }
     const auto fused = [&](NodeId n) {

@@ -1,6 +1,6 @@
 #pragma once
-// Activations between contractions on a 16-bit rung are kept in 16 bits: half the memory traffic. A reader
-// on the rung would round what it reads anyway; a residual is rounded once more.
+// Activations between contractions (and attentions) on a 16-bit rung are kept in 16 bits: half the memory
+// traffic. A reader on the rung would round what it reads anyway; a residual is rounded once more.
 #include "skyline/graph.h"
 #include "skyline/isa.h"
 

@@ -115,6 +115,9 @@ FusedAttention parse_fused_attention(const Attrs& attrs) {
   f.masked_value = attrs.real("masked_value", 0);
   f.new_keys = attrs.integer("new_keys", -1);
   if (f.new_keys > f.kv_len) reject("attribute new_keys is above the number of keys");
+  f.precision = precision_from_name(attrs.text("precision", "f32"));
+  f.stores_bf16 = attrs.text("store", "") == name(DType::bf16);
+  if (f.stores_bf16 && f.precision == Precision::f32) reject("attribute store without a precision");
   require_filling(f);
   return f;
 }
@@ -129,6 +132,8 @@ Attrs to_attrs(const FusedAttention& f) {
           {"out_dims", f.out_dims},
           {"scale", f.scale}};
   if (f.new_keys >= 0) a.set("new_keys", f.new_keys);
+  if (f.precision != Precision::f32) a.set("precision", std::string(name(f.precision)));
+  if (f.stores_bf16) a.set("store", std::string(name(DType::bf16)));
   if (f.mask_mode != AttentionMask::none) {
     for (const auto& [mode, name] : kMasks) {
       if (mode == f.mask_mode) a.set("mask_mode", std::string(name));
@@ -154,6 +159,11 @@ int64_t reach(const AttentionView& view, const Dims& lead, int64_t rows, int64_t
   return last;
 }
 
+DType attention_result(const FusedAttention& f, DType q) {
+  if (f.stores_bf16) return DType::bf16;
+  return f.precision == Precision::f32 ? q : DType::f32;
+}
+
 void infer_fused_attention(InferContext& c) {
   const FusedAttention f = parse_fused_attention(c.attrs());
   require_float(c.in(0).dtype, "Q");
@@ -163,7 +173,7 @@ void infer_fused_attention(InferContext& c) {
   if (c.has(3) != (f.mask_mode != AttentionMask::none)) reject("attribute mask_mode does not fit the inputs");
   if (c.has(3)) require_reach(c.in(3), f.mask, f, f.q_len, f.kv_len, "the mask");
   if (c.has(4) != (f.new_keys >= 0)) reject("attribute new_keys does not fit the inputs");
-  c.out(0, Fact::fixed(c.in(0).dtype, f.out_dims));
+  c.out(0, Fact::fixed(attention_result(f, c.in(0).dtype), f.out_dims));
 }
 
 void eval_fused_attention(EvalContext& c) {
@@ -179,7 +189,7 @@ void eval_fused_attention(EvalContext& c) {
   if (keys < f.new_keys || keys > f.kv_len) reject("the length is outside of the keys");
   const std::vector<double> q = to_doubles(c.in(0)), k = to_doubles(c.in(1)), v = to_doubles(c.in(2));
   const std::vector<double> mask = c.has(3) ? to_doubles(c.in(3)) : std::vector<double>(1, 0.0);
-  Tensor out = c.make(c.in(0).dtype(), f.out_dims);
+  Tensor out = c.make(attention_result(f, c.in(0).dtype()), f.out_dims);
   std::vector<double> y(static_cast<size_t>(out.size())), row(static_cast<size_t>(keys));
   const AttentionView none{0, Dims(f.lead.size() + 2, 0)};
   const Dims zeros(f.lead.size(), 0);

@@ -1,6 +1,7 @@
 #pragma once
 // skyline.FusedAttention: softmax(scale * Q K^T, masked) V over operands that lie anywhere in their tensors.
 #include "graph/ir/op.h"
+#include "graph/ir/precision.h"
 
 namespace skyline::ops {
 
@@ -23,7 +24,13 @@ struct FusedAttention {
   // Where not below 0, K and V are caches that are not full: input 4 says how many keys they held before this
   // many came, and the rest of the kv_len rows count for nothing.
   int64_t new_keys = -1;
+  Precision precision = Precision::f32;  // of both products
+  // On a rung Q, K and V may be bf16 or f32, and Y is f32, or bf16 if that is so (attribute store).
+  bool stores_bf16 = false;
 };
+
+// The dtype of Y.
+DType attention_result(const FusedAttention& f, DType q);
 
 // The node's form. Error{invalid} if the attributes do not describe one.
 FusedAttention parse_fused_attention(const Attrs& attrs);

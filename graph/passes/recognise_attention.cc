@@ -182,6 +182,7 @@ std::optional<Patch> attention(const Graph& g, NodeId id) {
   f.v = v->view;
   f.scale = static_cast<float>(s->scale);
   f.out_dims = out_dims;
+  if (precision_of(p) == precision_of(n)) f.precision = precision_of(n);
   f.y = {0, row_major_strides(out_dims)};
   std::vector<ValueId> in{q->base, k->base, v->base};
   if (s->mode != AttentionMask::none) {

@@ -1,8 +1,7 @@
-#include "kernels/attention/attention.h"
-
 #include <algorithm>
 #include <cmath>
 
+#include "kernels/attention/rows.h"
 #include "kernels/base/levels.h"
 #include "kernels/base/memory.h"
 #include "kernels/base/parallel.h"
@@ -56,33 +55,9 @@ size_t lay_out(const AttentionPlan& p, std::byte* base, Scratch* s) {
   return at;
 }
 
-int64_t offset(const AttentionOperand& at, int64_t item, int64_t group, int64_t row) {
-  return (at.items ? at.items[item] : 0) + (at.groups ? at.groups[group] : 0) + row * at.row;
-}
-
-struct Run {
-  const AttentionPlan& p;
-  const AttentionArgs& a;
-
-  // Row r of an item is query r % q_len of group r / q_len.
-  int64_t query(int64_t r) const { return r % p.shape.q_len; }
-  int64_t group(int64_t r) const { return r / p.shape.q_len; }
-  const float* q_row(int64_t item, int64_t r) const { return a.q + offset(a.q_at, item, group(r), query(r)); }
-
-  // The keys that a row may see.
-  struct Range {
-    int64_t begin, end;
-  };
-  Range visible(int64_t item, int64_t r) const {
-    const AttentionShape& s = p.shape;
-    const int64_t at = query(r) + (a.past ? a.past[item] : 0);
-    Range keys{0, a.lengths ? a.lengths[item] : s.kv_len};
-    if (s.causal) keys.end = std::min(keys.end, at + 1);
-    if (s.right >= 0) keys.end = std::min(keys.end, at + s.right + 1);
-    if (s.left >= 0) keys.begin = std::max<int64_t>(0, at - s.left);
-    keys.end = std::clamp<int64_t>(keys.end, 0, s.kv_len);
-    keys.begin = std::min(keys.begin, keys.end);
-    return keys;
+struct Run : AttentionRows {
+  const float* q_row(int64_t item, int64_t r) const {
+    return static_cast<const float*>(a.q) + offset(a.q_at, item, group(r), query(r));
   }
 
   // Turns the products s of row r with keys [j0, j0 + n) into exponentials, and brings its state m, l and its
@@ -95,12 +70,7 @@ struct Run {
     std::fill(s, s + from, 0.0f);
     std::fill(s + to, s + n, 0.0f);
     if (from == to) return;
-    ScoreRow row{p.shape.scale, p.shape.softcap, a.mask_kind, nullptr, a.mask_at.column != 0, a.masked_value};
-    if (a.mask_kind != MaskKind::none) {
-      const int64_t at = offset(a.mask_at, item, group(r), query(r)) + (j0 + from) * a.mask_at.column;
-      row.mask = static_cast<const std::byte*>(a.mask) + at * (a.mask_kind == MaskKind::add ? 4 : 1);
-    }
-    const float top = p.table->scores(s + from, to - from, row);
+    const float top = p.table->scores(s + from, to - from, score_row(item, r, j0 + from));
     const float now = *m > top ? *m : top;  // NaN if either is
     // Nothing but -inf so far: exponentials of -inf less anything finite are the zeros that we need.
     const float shift = now == -INFINITY ? 0.0f : now;
@@ -111,7 +81,7 @@ struct Run {
   }
 
   void finish(int64_t item, int64_t r, const float* o, float l, bool started) const {
-    float* y = a.y + offset(a.y_at, item, group(r), query(r));
+    float* y = static_cast<float*>(a.y) + offset(a.y_at, item, group(r), query(r));
     if (!started || l == 0.0f) {
       std::fill(y, y + p.shape.v_size, p.shape.zero_if_masked ? 0.0f : NAN);
     } else {
@@ -121,7 +91,8 @@ struct Run {
 
   // Rows [r0, r1) with K and V as stored.
   void few_rows(int64_t item, int64_t r0, int64_t r1, const Scratch& w) const {
-    const float *k = a.k + offset(a.k_at, item, 0, 0), *v = a.v + offset(a.v_at, item, 0, 0);
+    const float *k = static_cast<const float*>(a.k) + offset(a.k_at, item, 0, 0),
+                *v = static_cast<const float*>(a.v) + offset(a.v_at, item, 0, 0);
     for (int64_t r = r0; r < r1; ++r) {
       w.m[r - r0] = -INFINITY;
       w.l[r - r0] = 0;
@@ -182,8 +153,8 @@ struct Run {
   }
 
   void pack(int64_t item, int64_t j, int64_t n, const Scratch& w) const {
-    const float* k = a.k + offset(a.k_at, item, 0, j);
-    const float* v = a.v + offset(a.v_at, item, 0, j);
+    const float* k = static_cast<const float*>(a.k) + offset(a.k_at, item, 0, j);
+    const float* v = static_cast<const float*>(a.v) + offset(a.v_at, item, 0, j);
     const PanelShape keys = key_panels(p, n), values = value_panels(p, n);
     pack_panels(keys, {.b = k, .type = DType::f32, .k_stride = a.k_at.column, .n_stride = a.k_at.row}, 0,
                 p.shape.size, 0, 0, keys.panels(), w.k);
@@ -234,6 +205,11 @@ const AttentionTable& attention_kernels(IsaSet isa) noexcept {
 AttentionPlan attention_plan(const AttentionShape& shape, int64_t k_column, IsaSet isa, int threads) {
   AttentionPlan p;
   p.shape = shape;
+  p.bf16 = attention_bf16(shape, isa);
+  if (p.bf16) {
+    attention_bf16_plan(p, threads);
+    return p;
+  }
   // Heads have 64 columns more often than not, and blocks of keys as many times 64.
   const GemmProblem product{.m = shape.group * shape.q_len, .n = 64, .k = shape.size};
   p.kernel = gemm_plan(product, isa).kernel;
@@ -261,18 +237,21 @@ void attention_run(const AttentionPlan& plan, const AttentionArgs& args, std::by
   const AttentionShape& s = plan.shape;
   const int64_t rows = s.group * s.q_len;
   if (s.items == 0 || rows == 0 || s.v_size == 0) return;
-  const Run run{plan, args};
+  const Run run{{plan, args}};
   const int64_t units = (rows + plan.unit - 1) / plan.unit;
   // Multiply-adds worth waking a thread, as in kernels/gemm/plan.cc.
   const double work = static_cast<double>(rows) * static_cast<double>(s.kv_len) *
                       static_cast<double>(s.size + s.v_size) / static_cast<double>(units);
   const auto grain = static_cast<int64_t>(std::clamp(5e5 / (work + 1), 1.0, 1e9));
   parallel_for(threads, s.items * units, grain, [&](int64_t begin, int64_t end) noexcept {
+    std::byte* const memory = workspace + plan.thread_bytes * static_cast<size_t>(parallel_index());
     Scratch w;
-    lay_out(plan, workspace + plan.thread_bytes * static_cast<size_t>(parallel_index()), &w);
+    if (!plan.bf16) lay_out(plan, memory, &w);
     for (int64_t i = begin; i < end; ++i) {
       const int64_t item = i / units, u = i % units, r0 = u * plan.unit, r1 = std::min(rows, r0 + plan.unit);
-      if (plan.few) {
+      if (plan.bf16) {
+        attention_bf16_rows(run, item, r0, r1, memory);
+      } else if (plan.few) {
         run.few_rows(item, r0, r1, w);
       } else {
         run.many_rows(item, r0, r1, w);

@@ -1,5 +1,5 @@
 #pragma once
-// Scaled dot-product attention of f32:  Y = softmax(scale * Q K^T, masked) V,  over blocks of keys with the
+// Scaled dot-product attention:  Y = softmax(scale * Q K^T, masked) V,  over blocks of keys with the
 // softmax kept up as they come, so that no matrix of queries x keys is ever stored.
 //
 //   prepare once:   AttentionPlan plan = attention_plan(shape, isa);
@@ -12,11 +12,15 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "kernels/gemm/pack.h"
 #include "kernels/gemm/tile.h"
 #include "skyline/isa.h"
 #include "skyline/kernel.h"
+#include "skyline/precision.h"
 
 namespace skyline::kernels {
+
+struct DenseKernel;
 
 struct AttentionShape {
   int64_t items = 0, group = 1, q_len = 0, kv_len = 0, size = 0, v_size = 0;
@@ -28,6 +32,11 @@ struct AttentionShape {
   int64_t left = -1, right = -1;
   // What a query gives that may see nothing, or only keys masked by -inf: zeros, or NaN as softmax does.
   bool zero_if_masked = false;
+  // bf16: factors of products, softmax(...) among them, may be rounded to bf16, see GemmProblem. Other rungs
+  // count as f32.
+  Precision precision = Precision::f32;
+  // f32; where attention_bf16 has a kernel each may also be bf16.
+  DType q = DType::f32, k = DType::f32, v = DType::f32, y = DType::f32;
 };
 
 // Offsets and strides in elements. Matrix (item, g) starts at data + items[item] + groups[g]; a null table is
@@ -47,8 +56,8 @@ enum class MaskKind : uint8_t {
 };
 
 struct AttentionArgs {
-  const float *q = nullptr, *k = nullptr, *v = nullptr;
-  float* y = nullptr;  // overlaps nothing
+  const void *q = nullptr, *k = nullptr, *v = nullptr;
+  void* y = nullptr;  // overlaps nothing
   AttentionOperand q_at, k_at, v_at, y_at;
   MaskKind mask_kind = MaskKind::none;
   const void* mask = nullptr;
@@ -60,6 +69,7 @@ struct AttentionArgs {
 
 struct AttentionPlan {
   AttentionShape shape;
+  const struct AttentionBf16* bf16 = nullptr;  // instead of `kernel`
   const GemmKernel* kernel = nullptr;
   const struct AttentionTable* table = nullptr;
   bool few = false;         // so few queries that K is read as stored, without packing
@@ -99,5 +109,24 @@ struct AttentionTable {
 const AttentionTable& attention_kernels(IsaSet isa) noexcept;
 extern const AttentionTable attention_sse2, attention_avx2, attention_avx512,
     attention_neon;  // of this architecture
+
+// Attention on tiles of bf16: what is not a product of kernels/gemm/dense.h.
+struct AttentionBf16 : KernelInfo {
+  const DenseKernel* dense;
+  // Packs n rows of `size` numbers, `row` apart and f32 or bf16, as the columns of the kernel's B. Returns
+  // whether all are finite.
+  bool (*keys)(const void* k, DType type, int64_t row, int64_t n, int64_t size, const PanelShape& shape,
+               std::byte* to) noexcept;
+  // In place of the n floats s: exp(s - m) in bf16, and zeros up to a multiple of 32, within 2^-8 of it.
+  // Returns the sum.
+  float (*exponentials)(float* s, int64_t n, float m) noexcept;
+  // y = x * by, in bf16.
+  void (*scale)(const float* x, uint16_t* y, int64_t n, float by) noexcept;
+};
+// The kernel for such an attention; null if there is none, or if f32 takes less time.
+const AttentionBf16* attention_bf16(const AttentionShape& shape, IsaSet isa) noexcept;
+#if defined(__x86_64__)
+extern const AttentionBf16 attention_bf16_amx;
+#endif
 
 }  // namespace skyline::kernels

@@ -64,5 +64,6 @@ void add_rnn_trials(const KernelInfo& row, std::vector<Trial>& out);
 void add_quantize_trials(const KernelInfo& row, std::vector<Trial>& out);
 void add_lookup_trials(const KernelInfo& row, std::vector<Trial>& out);
 void add_attention_trials(const KernelInfo& row, std::vector<Trial>& out);
+void add_attention_bf16_trials(const KernelInfo& row, std::vector<Trial>& out);
 
 }  // namespace skyline::kernels

@@ -30,6 +30,7 @@ constexpr struct {
     {"quantize", add_quantize_trials},
     {"lookup", add_lookup_trials},
     {"attention", add_attention_trials},
+    {"attention_bf16", add_attention_bf16_trials},
 };
 
 double largest_error(const Expectation& e) {

@@ -88,6 +88,40 @@ Model mobile() {
   return Model(std::move(g));
 }
 
+// Attention of two heads of 32 over 40 tokens, between products with weights.
+Model attention() {
+  Graph g;
+  const ValueId x = g.add_input("x", Fact(DType::f32, {1, 40, 64}));
+  const auto node = [&](const char* op, const std::string& name, std::vector<ValueId> in, Attrs attrs = {}) {
+    const ValueId y = g.add_value(name);
+    g.add_node(op, name, in, {y}, std::move(attrs));
+    return y;
+  };
+  Tensor heads(DType::i64, {4});
+  const int64_t split[] = {1, 40, 2, 32}, joined[] = {1, 40, 64};
+  std::copy(std::begin(split), std::end(split), heads.mutable_span<int64_t>().begin());
+  Tensor whole(DType::i64, {3});
+  std::copy(std::begin(joined), std::end(joined), whole.mutable_span<int64_t>().begin());
+  const ValueId to_heads = g.add_constant("heads", heads), to_whole = g.add_constant("whole", whole);
+  const auto projected = [&](const std::string& name, uint32_t seed, Dims perm) {
+    const ValueId product =
+        node("MatMul", name, {x, g.add_constant(name + ".w", random_tensor({64, 64}, seed))});
+    return node("Transpose", name + ".t", {node("Reshape", name + ".r", {product, to_heads})},
+                {{"perm", std::move(perm)}});
+  };
+  const ValueId q = projected("q", 1, {0, 2, 1, 3}), k = projected("k", 2, {0, 2, 3, 1}),
+                v = projected("v", 3, {0, 2, 1, 3});
+  Tensor scale(DType::f32, {});
+  scale.mutable_span<float>()[0] = 0.01f;
+  const ValueId scores =
+      node("Mul", "scaled", {node("MatMul", "scores", {q, k}), g.add_constant("s", scale)});
+  const ValueId weighted = node("MatMul", "weighted", {node("Softmax", "softmax", {scores}), v});
+  const ValueId back = node("Reshape", "back.r",
+                            {node("Transpose", "back", {weighted}, {{"perm", Dims{0, 2, 1, 3}}}), to_whole});
+  g.add_output(node("MatMul", "out", {back, g.add_constant("out.w", random_tensor({64, 48}, 4))}), "y");
+  return Model(std::move(g));
+}
+
 double relative_error(const Tensor& a, const Tensor& b) {
   double error = 0, scale = 0;
   for (int64_t i = 0; i < a.size(); ++i) {
@@ -164,6 +198,28 @@ TEST_CASE("depthwise convolutions and the first of an image keep bf16 between th
     CHECK(relative_error(y, one) == 0);
     CHECK(session.explain_plan(x).find("reference") == std::string::npos);
   }
+}
+
+TEST_CASE("attention takes bf16 from products and gives it to them, if both of its own are on the rung") {
+  if (!has_rung(Precision::bf16)) {
+    MESSAGE("skipped: this CPU has no tiles of bf16");
+    return;
+  }
+  const std::vector<Value> x{random_tensor({1, 40, 64}, 9)};
+  const Tensor right = Session(attention(), {.threads = 1}).run(x)[0].tensor();
+  const Session session(attention(), {.threads = 1, .precision = Precision::bf16});
+  const std::string plan = session.explain_plan(x);
+  CAPTURE(plan);
+  CHECK(plan.find("attention_bf16") != std::string::npos);
+  const Tensor y = session.run(x)[0].tensor();
+  CHECK(relative_error(y, right) > 0);
+  CHECK(relative_error(y, right) < 0.03);
+  for (int threads : {2, 3}) {
+    const Session more(attention(), {.threads = threads, .precision = Precision::bf16});
+    CHECK(relative_error(more.run(x)[0].tensor(), y) == 0);
+  }
+  const SessionOptions one{.threads = 1, .node_precision = {{"scores", Precision::bf16}}};
+  CHECK(relative_error(Session(attention(), one).run(x)[0].tensor(), right) == 0);
 }
 
 TEST_CASE("one node on a rung: less noise than all, more than none") {
