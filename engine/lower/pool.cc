@@ -75,6 +75,12 @@ std::optional<Lowered> lower_max_pool(Lowering& l) {
                    .kernel = name,
                    .workspace = scratch};
   };
+  if (l.in_type(0) == DType::bf16 && s->channels_last) {
+    return Lowered{.code = step_code([s = *s, &t](const StepArgs& a) {
+                     t.max_bf16(s, a.input<uint16_t>(0), a.output<uint16_t>(0), a.threads);
+                   }),
+                   .kernel = "max_pool_bf16"};
+  }
   if (l.in_type(0) == DType::f32) return make.operator()<float>(t.max_f32, "max_pool_f32");
   if (l.in_type(0) == DType::u8) return make.operator()<uint8_t>(t.max_u8, "max_pool_u8");
   if (l.in_type(0) == DType::i8) return make.operator()<int8_t>(t.max_i8, "max_pool_i8");

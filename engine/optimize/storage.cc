@@ -19,6 +19,7 @@ bool is_f32(const Graph& g, ValueId v) {
 struct Narrow {
   unsigned reads = 0;
   bool writes = false;
+  bool hands_on = false;  // its result has the dtype of what it reads
   bool takes(size_t slot) const { return slot < 8 && (reads >> slot & 1) != 0; }
 };
 constexpr unsigned kProductSlots = 1u << 0 | 1u << 3;  // A and the residual
@@ -88,26 +89,42 @@ Narrow narrow(const Graph& g, const Node& n, IsaSet isa) {
   return conv_can(g, n, isa);
 }
 
+// Whether all that read v are nodes that can read it in bf16.
+bool all_take(const Graph& g, ValueId v, const std::vector<Narrow>& can) {
+  const auto& uses = g.value(v).uses;
+  return !g.is_output(v) && !uses.empty() && std::all_of(uses.begin(), uses.end(), [&](const Use& u) {
+    return can[static_cast<size_t>(u.node)].takes(u.slot);
+  });
+}
+
+// The largest of some numbers is one of them.
+bool is_pool(const Graph& g, const Node& n) {
+  return n.is("MaxPool") && n.attrs.text("layout", "NCHW") == "NHWC" && n.out(1) == kNoValue &&
+         is_f32(g, n.in(0)) && g.fact(n.in(0)).rank() <= 5;
+}
+
 }  // namespace
 
 void assign_storage(Graph& g, IsaSet isa) {
   const std::vector<NodeId> order = g.order();
   std::vector<Narrow> can(g.node_slots());
-  for (NodeId id : order) can[static_cast<size_t>(id)] = narrow(g, g.node(id), isa);
+  for (auto it = order.rbegin(); it != order.rend(); ++it) {
+    const Node& n = g.node(*it);
+    Narrow& how = can[static_cast<size_t>(*it)];
+    how = narrow(g, n, isa);
+    if (is_pool(g, n) && all_take(g, n.out(0), can)) how = {.reads = 1, .writes = true, .hands_on = true};
+  }
   for (NodeId id : order) {
     const ValueId v = g.node(id).out(0);
-    if (!can[static_cast<size_t>(id)].writes || g.is_output(v) || g.value(v).uses.empty()) continue;
-    const auto& uses = g.value(v).uses;
-    if (!std::all_of(uses.begin(), uses.end(),
-                     [&](const Use& u) { return can[static_cast<size_t>(u.node)].takes(u.slot); })) {
-      continue;
-    }
+    const Narrow& how = can[static_cast<size_t>(id)];
+    if (!how.writes || !all_take(g, v, can)) continue;
+    if (how.hands_on && g.fact(g.node(id).in(0)).dtype != DType::bf16) continue;
     const auto fused = [&](NodeId n) {
       if (g.node(n).is("MatMul")) g.node(n).op = &op("FusedMatMul", "skyline");
     };
     fused(id);
-    for (const Use& u : uses) fused(u.node);
-    store_as(g.node(id), DType::bf16);
+    for (const Use& u : g.value(v).uses) fused(u.node);
+    if (!how.hands_on) store_as(g.node(id), DType::bf16);
     g.value(v).fact.dtype = DType::bf16;
   }
 }

@@ -41,6 +41,8 @@ struct PoolTable {
   void (*average_f32)(const PoolShape& s, const float* x, float* y, void* scratch, int threads) noexcept;
   void (*max_u8)(const PoolShape& s, const uint8_t* x, uint8_t* y, void* scratch, int threads) noexcept;
   void (*max_i8)(const PoolShape& s, const int8_t* x, int8_t* y, void* scratch, int threads) noexcept;
+  // Of bf16; channels last only. NaN wins.
+  void (*max_bf16)(const PoolShape& s, const uint16_t* x, uint16_t* y, int threads) noexcept;
   void (*average_u8)(const PoolShape& s, const PoolQuant& q, const uint8_t* x, uint8_t* y,
                      int threads) noexcept;
   void (*average_i8)(const PoolShape& s, const PoolQuant& q, const int8_t* x, int8_t* y,

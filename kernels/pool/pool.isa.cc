@@ -246,6 +246,58 @@ void max_bytes(const PoolShape& s, const T* x, T* y, void* scratch, int threads)
               });
 }
 
+// bf16 in the order of integers: -inf is the least, and NaN of either sign the largest, since what is below
+// -inf wraps around.
+constexpr int16_t kNaNs = 127;
+template <class T>
+inline T in_order(T x) noexcept {
+  return static_cast<T>((x ^ ((x >> 15) & 0x7fff)) - kNaNs);
+}
+template <class T>
+inline T as_stored(T x) noexcept {
+  x = static_cast<T>(x + kNaNs);
+  return static_cast<T>(x ^ ((x >> 15) & 0x7fff));
+}
+using Halves [[gnu::vector_size(kBytes)]] = int16_t;
+constexpr int64_t kHalves = kBytes / 2;
+
+// count of kHalves channels of one output position.
+inline void largest_halves(const PoolShape& s, const Window& d, const Window& h, const Window& w,
+                           const uint16_t* image, uint16_t* y, int64_t count) noexcept {
+  Halves most = Halves{} + static_cast<int16_t>(-32768);
+  const auto bytes = static_cast<size_t>(count) * 2;
+  for_taps(s, d, h, w, image, [&](const uint16_t* p) noexcept {
+    Halves v = {};
+    if (count == kHalves) {
+      memcpy(&v, p, kBytes);
+    } else {
+      memcpy(&v, p, bytes);
+    }
+    v = in_order(v);
+    most = most < v ? v : most;
+  });
+  most = as_stored(most);
+  memcpy(y, &most, bytes);
+}
+
+void max_bf16(const PoolShape& s, const uint16_t* x, uint16_t* y, int threads) noexcept {
+  const int64_t taps = s.kernel[0] * s.kernel[1] * s.kernel[2],
+                image = s.in[0] * s.in[1] * s.in[2] * (s.ldx ? s.ldx : s.channels),
+                pitch = s.ldy ? s.ldy : s.channels;
+  for_rows_of(s, s.batch, s.out[2] * s.channels * taps, threads,
+              [&](int64_t n, int64_t od, int64_t oh, int64_t r) noexcept {
+                const Window d = window(s, 0, od), h = window(s, 1, oh);
+                for (int64_t ow = 0; ow < s.out[2]; ++ow) {
+                  const Window w = window(s, 2, ow);
+                  uint16_t* out = y + (r * s.out[2] + ow) * pitch;
+                  int64_t c = 0;
+                  for (; c + kHalves <= s.channels; c += kHalves)
+                    largest_halves(s, d, h, w, x + n * image + c, out + c, kHalves);
+                  if (c < s.channels) largest_halves(s, d, h, w, x + n * image + c, out + c, s.channels - c);
+                }
+              });
+}
+
 template <int Least>
 inline int32_t requantized(int32_t sum, int64_t taps, int64_t divisor, const PoolQuant& q) noexcept {
   const int64_t centered = sum - taps * q.x_zero;
@@ -293,6 +345,7 @@ constinit const PoolTable SKYLINE_TAGGED(pool) = {
     .average_f32 = pool_f32<Sum, true>,
     .max_u8 = max_bytes<uint8_t, 0>,
     .max_i8 = max_bytes<int8_t, -128>,
+    .max_bf16 = max_bf16,
     .average_u8 = average_bytes<uint8_t, 0>,
     .average_i8 = average_bytes<int8_t, -128>,
 };

@@ -6,6 +6,7 @@
 #include "kernels/pool/pool.h"
 #include "kernels/resize/resize.h"
 #include "kernels/trial/parts.h"
+#include "skyline/half.h"
 
 namespace skyline::kernels {
 namespace {
@@ -96,6 +97,14 @@ void add_pool_trials(const KernelInfo& row, std::vector<Trial>& out) {
   add_pool<int8_t>(
       t, "max_i8", random_integers<int8_t>(n, -128, 127),
       [&t, s](const int8_t* x, int8_t* y, void* w) { t.max_i8(s, x, y, w, 1); },
+      [s](const auto& x, int64_t i) { return largest_in_window(s, x, i); }, 0, out);
+  std::vector<BFloat16> halves;
+  for (float v : random_floats(n, -3, 3)) halves.emplace_back(v);
+  add_pool<BFloat16>(
+      t, "max_bf16", std::move(halves),
+      [&t, s](const BFloat16* x, BFloat16* y, void*) {
+        t.max_bf16(s, reinterpret_cast<const uint16_t*>(x), reinterpret_cast<uint16_t*>(y), 1);
+      },
       [s](const auto& x, int64_t i) { return largest_in_window(s, x, i); }, 0, out);
   add_pool<uint8_t>(
       t, "average_u8", random_integers<uint8_t>(n, 0, 255),

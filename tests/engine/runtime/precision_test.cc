@@ -122,6 +122,26 @@ Model attention() {
   return Model(std::move(g));
 }
 
+// A MaxPool between convolutions; its result is a residual, too.
+Model pooled() {
+  Graph g;
+  const ValueId x = g.add_input("x", Fact(DType::f32, {1, 32, 18, 22}));
+  const auto conv = [&](const std::string& name, ValueId in, Dims w) {
+    const int64_t pad = w[2] / 2;
+    const ValueId y = g.add_value(name);
+    g.add_node("Conv", name, {in, g.add_constant(name + ".w", random_tensor(w, static_cast<uint32_t>(w[0])))},
+               {y}, {{"pads", std::vector<int64_t>(4, pad)}});
+    return y;
+  };
+  const ValueId before = conv("before", x, {64, 32, 3, 3}), most = g.add_value("most"),
+                sum = g.add_value("sum");
+  g.add_node("MaxPool", "pool", {before}, {most},
+             {{"kernel_shape", Dims{3, 3}}, {"strides", Dims{2, 2}}, {"pads", Dims{1, 1, 1, 1}}});
+  g.add_node("Add", "add", {conv("two", conv("one", most, {96, 64, 1, 1}), {64, 96, 3, 3}), most}, {sum});
+  g.add_output(conv("last", sum, {40, 64, 1, 1}), "y");
+  return Model(std::move(g));
+}
+
 double relative_error(const Tensor& a, const Tensor& b) {
   double error = 0, scale = 0;
   for (int64_t i = 0; i < a.size(); ++i) {
@@ -220,6 +240,26 @@ TEST_CASE("attention takes bf16 from products and gives it to them, if both of i
   }
   const SessionOptions one{.threads = 1, .node_precision = {{"scores", Precision::bf16}}};
   CHECK(relative_error(Session(attention(), one).run(x)[0].tensor(), right) == 0);
+}
+
+TEST_CASE("pooling hands on bf16 between convolutions on the rung") {
+  if (!has_rung(Precision::bf16)) {
+    MESSAGE("skipped: this CPU has no tiles of bf16");
+    return;
+  }
+  const std::vector<Value> x{random_tensor({1, 32, 18, 22}, 9)};
+  const Tensor right = Session(pooled(), {.threads = 1}).run(x)[0].tensor();
+  Tensor one;
+  for (int threads : {1, 2, 3}) {
+    const Session session(pooled(), {.threads = threads, .precision = Precision::bf16});
+    const std::string plan = session.explain_plan(x);
+    CAPTURE(plan);
+    CHECK(plan.find("max_pool_bf16") != std::string::npos);
+    const Tensor y = session.run(x)[0].tensor();
+    CHECK(relative_error(y, right) < 0.03);
+    if (threads == 1) one = y;
+    CHECK(relative_error(y, one) == 0);
+  }
 }
 
 TEST_CASE("one node on a rung: less noise than all, more than none") {

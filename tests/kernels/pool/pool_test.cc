@@ -5,6 +5,7 @@
 #include <cstring>
 #include <limits>
 
+#include "skyline/half.h"
 #include "tests/kernels/levels.h"
 
 using namespace skyline;
@@ -125,7 +126,52 @@ void check_bytes(const PoolTable& t, const PoolShape& s) {
   }
 }
 
+void check_halves(const PoolTable& t, PoolShape s) {
+  const int64_t in = s.batch * s.in[0] * s.in[1] * s.in[2], out = s.batch * s.out[0] * s.out[1] * s.out[2];
+  s.ldx = s.channels + 5;
+  s.ldy = s.channels + 2;
+  std::vector<float> x(in * s.channels);
+  std::vector<uint16_t> narrow(in * s.ldx, 0x7fc0), y(out * s.ldy);  // NaN between pixels
+  const auto values = test::Random(8).floats(in * s.channels, -3, 3);
+  for (int64_t i = 0; i < in * s.channels; ++i) {
+    uint16_t& to = narrow[i / s.channels * s.ldx + i % s.channels];
+    to = f32_to_bf16_bits(i % 97 == 0 ? -INFINITY : i % 89 == 0 ? INFINITY : values[i]);
+    x[i] = bf16_bits_to_f32(to);
+  }
+  for (const int threads : {1, 3}) {
+    std::fill(y.begin(), y.end(), uint16_t{7});
+    t.max_bf16(s, narrow.data(), y.data(), threads);
+    bool good = true;
+    for_all(s, [&](int64_t n, int64_t c, const int64_t* o, int64_t to) {
+      const Result r = pooled(s, x, n, c, o);
+      good = good && bf16_bits_to_f32(y[to / s.channels * s.ldy + to % s.channels]) == r.largest;
+    });
+    for (int64_t i = 0; i < out * s.ldy; ++i) good = good && (i % s.ldy < s.channels || y[i] == 7);
+    CHECK(good);
+  }
+}
+
 }  // namespace
+
+TEST_CASE("max pooling of bf16, in which NaN of either sign wins") {
+  each_level([](IsaSet isa) {
+    const PoolTable& t = pool_kernels(isa);
+    for (const Geometry& g : kGeometries) {
+      for (const int64_t channels : {1, 31, 71, 128}) check_halves(t, shape_of(g, channels, true, false));
+    }
+    const PoolShape s{.in = {1, 1, 2}, .out = {1, 1, 1}, .kernel = {1, 1, 2}, .channels_last = true};
+    for (const uint16_t nan : {0x7fc0, 0xffc0, 0x7f81, 0xff81, 0xffff}) {
+      for (const uint16_t other : {0x7f80, 0xff80, 0x3f80, 0x8000}) {
+        for (const bool first : {true, false}) {
+          const uint16_t x[] = {first ? nan : other, first ? other : nan};
+          uint16_t y = 0;
+          t.max_bf16(s, x, &y, 1);
+          CHECK(y == nan);
+        }
+      }
+    }
+  });
+}
 
 TEST_CASE("max and average pooling over all geometries and both layouts") {
   each_level([](IsaSet isa) {
