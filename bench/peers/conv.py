@@ -21,6 +21,8 @@ import subprocess
 import sys
 import time
 
+import numpy
+
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path += [str(ROOT / "bench" / part) for part in ("models", "eval")]
 
@@ -68,9 +70,8 @@ class OneDnn:
         memory, data = ctypes.c_void_p(), ctypes.c_void_p()
         self.check(self.lib.dnnl_memory_create(ctypes.byref(memory), md, self.engine, ALLOCATE))
         self.check(self.lib.dnnl_memory_get_data_handle(memory, ctypes.byref(data)))
-        values = (ctypes.c_float * size).from_address(data.value)
-        for i in range(0, size, 97):  # no denormals and no NaN in what was allocated
-            values[i] = 0.5
+        values = numpy.ctypeslib.as_array(ctypes.cast(data, ctypes.POINTER(ctypes.c_float)), (size,))
+        values[:] = numpy.random.default_rng(1).standard_normal(size, numpy.float32)  # denormals would take 100 times as long
         return memory
 
     def convolution(self, p):
