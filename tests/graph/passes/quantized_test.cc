@@ -270,3 +270,64 @@ TEST_CASE("fuse-integer-to-float does not fire on other products") {
   stays(q.b.node("Gemm", {x, w, q.b.input({5})}));
   stays(q.b.node("MatMul", {x, q.weights({8, 5}, 0)}));  // a scale per row
 }
+
+TEST_CASE("fuse-code-sum: a product whose codes only a sum reads") {
+  const auto fused = [](auto&& build) {
+    Quantizer q;
+    q.b.output(q.dequantize(q.quantize(build(q), 0.05f, 90), 0.05f, 90));
+    return count_ops(optimized(q.b.g, {kFuseQuantized, kFoldDequantize, kFuseCodeSum}, 0.02));
+  };
+  const auto conv = [](Quantizer& q, ValueId x, int64_t groups = 1) {
+    const Attrs attrs{{"pads", Dims{1, 1, 1, 1}}, {"group", groups}};
+    return q.rounded(q.b.node("Conv", {x, q.weights({4, 4 / groups, 3, 3}, 0)}, attrs), 0.04f, 100);
+  };
+  const auto image = [](Quantizer& q) { return q.rounded(q.b.input({1, 4, 6, 6}), 0.03f, 120); };
+  SUBCASE("in either order") {
+    for (const bool first : {true, false}) {
+      const Counts counts = fused([&](Quantizer& q) {
+        const ValueId x = image(q), y = conv(q, x);
+        return first ? q.b.node("Add", {y, x}) : q.b.node("Add", {x, y});
+      });
+      CHECK(counts.count("QLinearConvAdd") == 1);
+      CHECK(counts.count("QLinearAdd") == 0);
+    }
+  }
+  SUBCASE("two products: one of them") {
+    const Counts counts = fused([&](Quantizer& q) {
+      const ValueId x = image(q);
+      return q.b.node("Add", {conv(q, x), conv(q, x)});
+    });
+    CHECK(counts.at("QLinearConvAdd") == 1);
+    CHECK(counts.at("QLinearConv") == 1);
+  }
+  SUBCASE("matrix products") {
+    CHECK(fused([&](Quantizer& q) {
+            const ValueId x = q.rounded(q.b.input({3, 8}), 0.03f, 120);
+            const ValueId y = q.b.node("MatMul", {x, q.weights({8, 8}, 1)});
+            return q.b.node("Add", {q.rounded(y, 0.04f, 100), x});
+          }).count("QLinearMatMulAdd") == 1);
+    CHECK(fused([&](Quantizer& q) {
+            const ValueId x = q.rounded(q.b.input({3, 8}), 0.03f, 120);
+            const ValueId y =
+                q.b.node("Gemm", {x, q.weights({8, 8}, 0), q.b.weights({8})}, {{"transB", int64_t{1}}});
+            return q.b.node("Add", {x, q.rounded(y, 0.04f, 100)});
+          }).count("QGemmAdd") == 1);
+  }
+  SUBCASE("not where the codes are read twice, the other ones are broadcast, or a group is small") {
+    CHECK(fused([&](Quantizer& q) {
+            const ValueId x = image(q), y = conv(q, x);
+            return q.b.node("Add", {y, conv(q, y)});
+          }).at("QLinearConv") == 1);
+    CHECK(fused([&](Quantizer& q) {
+            const ValueId y = conv(q, image(q));
+            return q.b.node("Add", {y, y});
+          }).count("QLinearConvAdd") == 0);
+    CHECK(fused([&](Quantizer& q) {
+            return q.b.node("Add", {conv(q, image(q)), q.rounded(q.b.input({1, 4, 1, 1}), 0.03f, 120)});
+          }).count("QLinearConvAdd") == 0);
+    CHECK(fused([&](Quantizer& q) {
+            const ValueId x = image(q);
+            return q.b.node("Add", {conv(q, x, 4), x});
+          }).count("QLinearConvAdd") == 0);
+  }
+}
