@@ -15,7 +15,7 @@
 namespace skyline::plan_file {
 
 inline constexpr char kMagic[8] = {'S', 'k', 'y', 'P', 'l', 'a', 'n', '\n'};
-inline constexpr uint32_t kFormat = 1;  // of this file; another one is refused
+inline constexpr uint32_t kFormat = 2;  // of this file; another one is refused
 inline constexpr uint64_t kBlobAlign = 64, kPage = 4096, kNoPlace = ~uint64_t{0};
 inline constexpr uint32_t kNone = ~uint32_t{0};
 
@@ -40,29 +40,36 @@ constexpr uint64_t data_start(const Header& h) {
   return align_up(sizeof(Header) + h.table_bytes, kPage);
 }
 
-// Finds accidents, not attacks. Eight chains, since one multiply takes longer than reading eight bytes.
+// Finds accidents, not attacks. Each quarter of the bytes has chains of its own: four streams are read from
+// memory in 0.57 of the time of one (118 MB on a Xeon, model 143: 11.5 ms against 20.4), and two chains each
+// because a multiply takes longer than reading eight bytes.
 inline uint64_t checksum(const void* data, uint64_t bytes) noexcept {
   constexpr uint64_t kPrime = 0x9e3779b97f4a7c15u;
-  constexpr uint64_t kLanes = 8;
+  constexpr uint64_t kStreams = 4, kLanes = 2, kStep = 8 * kLanes;
   const auto* p = static_cast<const unsigned char*>(data);
-  uint64_t lane[kLanes];
-  for (uint64_t i = 0; i < kLanes; ++i) lane[i] = kPrime * (i + 1) ^ bytes;
+  uint64_t chain[kStreams][kLanes];
+  for (uint64_t i = 0; i < kStreams * kLanes; ++i) chain[i / kLanes][i % kLanes] = kPrime * (i + 1) ^ bytes;
   const auto mix = [](uint64_t h, uint64_t word) {
     h = (h ^ word) * kPrime;
     return h ^ h >> 29;
   };
-  uint64_t at = 0;
-  for (; at + 8 * kLanes <= bytes; at += 8 * kLanes) {
-#pragma GCC unroll 8
-    for (uint64_t i = 0; i < kLanes; ++i) {
-      uint64_t word;
-      std::memcpy(&word, p + at + 8 * i, 8);
-      lane[i] = mix(lane[i], word);
+  const uint64_t part = bytes / kStreams / kStep * kStep;
+  for (uint64_t at = 0; at < part; at += kStep) {
+#pragma GCC unroll 4
+    for (uint64_t s = 0; s < kStreams; ++s) {
+#pragma GCC unroll 2
+      for (uint64_t i = 0; i < kLanes; ++i) {
+        uint64_t word;
+        std::memcpy(&word, p + s * part + at + 8 * i, 8);
+        chain[s][i] = mix(chain[s][i], word);
+      }
     }
   }
-  for (; at < bytes; ++at) lane[at % kLanes] = mix(lane[at % kLanes], p[at]);
   uint64_t h = bytes;
-  for (const uint64_t x : lane) h = mix(h, x);
+  for (const auto& stream : chain) {
+    for (const uint64_t x : stream) h = mix(h, x);
+  }
+  for (uint64_t at = kStreams * part; at < bytes; ++at) h = mix(h, p[at]);
   return h;
 }
 
