@@ -65,12 +65,18 @@ Quantizer::Quantizer(const Graph& model, const Examples& calibration, const Make
   list_products(all);
 }
 
-Quantizer::Quantizer(const Graph& model, const std::map<std::string, std::pair<double, double>>& ranges)
+Quantizer::Quantizer(const Graph& model, const std::map<std::string, std::pair<double, double>>& ranges,
+                     const std::map<std::string, std::vector<double>>& means)
     : graph_(prepare(model)) {
   const Selection all = select_int8(graph_, {});
   for (uint32_t v = 0; v < graph_.value_slots(); ++v) {
     const auto it = ranges.find(graph_.value(ValueId{v}).name);
-    if (it != ranges.end()) ranges_[v] = it->second;
+    if (it == ranges.end()) continue;
+    ranges_[v] = it->second;
+    const auto mean = means.find(it->first);
+    if (mean == means.end()) continue;
+    for (const double m : mean->second)
+      means_[v].push_back(std::clamp(m, it->second.first, std::max(it->second.first, it->second.second)));
   }
   list_products(all);
   for (Product& p : products_) p.int8 = p.int8 && !ranges.empty();
@@ -79,6 +85,12 @@ Quantizer::Quantizer(const Graph& model, const std::map<std::string, std::pair<d
 std::map<std::string, std::pair<double, double>> Quantizer::ranges() const {
   std::map<std::string, std::pair<double, double>> out;
   for (const auto& [v, range] : ranges_) out[graph_.value(ValueId{v}).name] = range;
+  return out;
+}
+
+std::map<std::string, std::vector<double>> Quantizer::means() const {
+  std::map<std::string, std::vector<double>> out;
+  for (const auto& [v, mean] : means_) out[graph_.value(ValueId{v}).name] = mean;
   return out;
 }
 

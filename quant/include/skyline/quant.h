@@ -101,10 +101,14 @@ class Quantizer {
             const Options& options = {});
 
   // The same from what an earlier one found out, without examples: the model must be the same one. Columns
-  // are not scaled, biases not corrected and weights rounded to the nearest: all that needs more than ranges.
-  Quantizer(const Graph& model, const std::map<std::string, std::pair<double, double>>& ranges);
+  // are not scaled and weights rounded to the nearest: all that needs more than ranges and means. Biases are
+  // corrected where means are there; one outside of its range counts as the range's end.
+  Quantizer(const Graph& model, const std::map<std::string, std::pair<double, double>>& ranges,
+            const std::map<std::string, std::vector<double>>& means = {});
   // Of every activation that may be rounded, by name.
   std::map<std::string, std::pair<double, double>> ranges() const;
+  // By channel, of those that products read; empty without correct_bias.
+  std::map<std::string, std::vector<double>> means() const;
 
   struct Product {
     std::string name, op;
