@@ -14,6 +14,7 @@
 #include <cmath>
 #include <functional>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <random>
 #include <set>
 
@@ -169,11 +170,11 @@ class Comparison {
       const bool is_free = std::find(free_.begin(), free_.end(), i) != free_.end();
       for (size_t r = 1; !is_free && r < costs_.rungs.size(); ++r) noise_[i][r] = INFINITY;
     }
-    conversions_ = measure_conversions(variants_.options());
+    conversions_.emplace(variants_.options());
   }
 
   std::vector<Plan> by_model(int budget) {
-    Proposals proposals(variants_, costs_, noise_, conversions_);
+    Proposals proposals(variants_, costs_, noise_, *conversions_);
     std::vector<Plan> plans{f32_};
     std::vector<TimeAndNoise> points{{1, 0}};
     std::vector<Proposals::Observation> seen;
@@ -252,7 +253,7 @@ class Comparison {
   std::vector<size_t> free_;
   NodeCosts costs_;
   std::vector<std::vector<double>> noise_;
-  ConversionCosts conversions_;
+  std::optional<ConversionCosts> conversions_;
   std::vector<Found> found_;
 };
 

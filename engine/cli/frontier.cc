@@ -205,9 +205,12 @@ void diff(const Flags& flags) {
     Json nodes = Json::array();
     for (const NodeChoice& c : fa.points[a].choices) {
       const NodeChoice* other = fb.points[b].choice(c.node);
-      if (other && other->rung == c.rung) continue;
-      nodes.push_back(
-          {{"node", c.node}, {"a", name(c.rung)}, {"b", other ? Json(name(other->rung)) : Json()}});
+      if (choice_text(&c) == choice_text(other)) continue;
+      nodes.push_back({{"node", c.node}, {"a", choice_text(&c)}, {"b", choice_text(other)}});
+    }
+    for (const NodeChoice& c : fb.points[b].choices) {
+      if (!fa.points[a].choice(c.node))
+        nodes.push_back({{"node", c.node}, {"a", choice_text(nullptr)}, {"b", choice_text(&c)}});
     }
     return print_json({{"a", json_of(fa, a)}, {"b", json_of(fb, b)}, {"nodes", nodes}});
   }

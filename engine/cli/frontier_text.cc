@@ -217,9 +217,20 @@ std::string choice_table(const Point& p) {
     rows.push_back({printable(c.node, 40), printable(c.op, 20), std::string(name(c.rung)),
                     fmt::format("{:.1f} %", 100 * c.time_share),
                     noise > 0 ? fmt::format("{:.1f} %", 100 * c.noise / noise) : "-", printable(c.kernel, 28),
-                    printable(c.reason, 120)});
+                    printable(c.layout, 20), printable(c.reason, 120)});
   }
-  return rows.empty() ? "" : table({"<node", "<operator", "<rung", "time", "noise", "<kernel", "<why"}, rows);
+  return rows.empty()
+             ? ""
+             : table({"<node", "<operator", "<rung", "time", "noise", "<kernel", "<layout", "<why"}, rows);
+}
+
+std::string choice_text(const NodeChoice* c) {
+  if (!c) return "-";
+  std::string out(name(c->rung));
+  for (const std::string* wish : {&c->kernel, &c->layout}) {
+    if (!wish->empty()) out += ", " + *wish;
+  }
+  return out;
 }
 
 std::string difference(const Frontier& fa, const Point& a, const Frontier& fb, const Point& b) {
@@ -249,9 +260,9 @@ std::string difference(const Frontier& fa, const Point& a, const Frontier& fb, c
 
   std::vector<std::vector<std::string>> nodes;
   const auto add = [&](const std::string& node, const NodeChoice* x, const NodeChoice* y) {
-    const auto rung = [](const NodeChoice* c) { return c ? std::string(name(c->rung)) : std::string("-"); };
-    if (rung(x) == rung(y)) return;
-    nodes.push_back({printable(node, 40), rung(x), rung(y),
+    const std::string here = choice_text(x), there = choice_text(y);
+    if (here == there) return;
+    nodes.push_back({printable(node, 40), printable(here, 60), printable(there, 60),
                      printable(y && !y->reason.empty() ? y->reason
                                : x                     ? x->reason
                                                        : "",
@@ -261,7 +272,7 @@ std::string difference(const Frontier& fa, const Point& a, const Frontier& fb, c
   for (const NodeChoice& c : b.choices) {
     if (!a.choice(c.node)) add(c.node, nullptr, &c);
   }
-  if (nodes.empty()) return out + "\nall nodes are on the same rungs\n";
+  if (nodes.empty()) return out + "\nall nodes are computed the same way\n";
   return out + fmt::format("\n{} nodes differ\n", nodes.size()) +
          table({"<node", "<" + printable(a.id, 30), "<" + printable(b.id, 30), "<why"}, nodes);
 }

@@ -17,7 +17,9 @@ std::string point_figures(const Frontier& f, const Point& p);
 std::string rungs_of(const Point& p);
 // The nodes of a point, in the graph's order: rung, share of time and of noise, why.
 std::string choice_table(const Point& p);
-// Two points side by side: figures with their ratio, and the nodes whose rungs differ.
+// How a node is computed: "f32, winograd, channels_last"; "-" for null.
+std::string choice_text(const NodeChoice* c);
+// Two points side by side: figures with their ratio, and the nodes that are computed differently.
 std::string difference(const Frontier& fa, const Point& a, const Frontier& fb, const Point& b);
 
 }  // namespace skyline::cli

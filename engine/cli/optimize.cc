@@ -146,7 +146,11 @@ std::string to_text(const OptimizeResult& r) {
   out += fmt::format("{}: {}\n", r.selection.feasible ? "chosen" : "closest", printable(p.id)) +
          point_figures(f, p) + rungs_of(p) + "\n";
   for (const ConstraintCheck& c : r.selection.checks)
-    out += fmt::format("  {:<28} {}\n", to_string(c.constraint), c.met ? "met" : "NOT met");
+    out +=
+        fmt::format("  {:<28} {}{}\n", to_string(c.constraint), c.met ? "met" : "NOT met",
+                    c.bound_of_point ? ", by the interval's end at " +
+                                           format_quantity(c.constraint.quantity, *c.bound_of_point, fraction)
+                                     : "");
   out += r.selection.explanation + "\n";
   for (const auto& row : r.report) {
     out += fmt::format("on {} unseen examples: {} reaches {}, loses {} [{}, {}]\n", row.examples, row.point,
@@ -218,8 +222,11 @@ void add_optimize(CLI::App& app) {
       "Find the frontier of latency, throughput and accuracy, and a plan that meets the constraints");
   c->add_option("model", flags->model, "ONNX file")->required()->type_name("MODEL");
   c->add_option("--data", flags->examples, "Examples: a folder or a .npz file (see README)")->required();
-  c->add_option("--constraint", flags->constraints,
-                "Such as 'latency.p99<=5ms', 'accuracy.drop<=0.5pp', 'throughput>=800/s', 'memory<=200MB'");
+  c->add_option(
+      "--constraint", flags->constraints,
+      "Such as 'latency.p99<=5ms', 'accuracy.drop<=0.5pp', 'throughput>=800/s', 'memory<=200MB'. Met by the "
+      "unfavourable end of an interval; that of a drop holds for all plans of the search at once, and "
+      "counts what seems to be gained as nothing: a plan that is the best of many by luck breaks no promise");
   c->add_option("--minimize", flags->minimize, "latency, memory or a quotient; default: latency");
   c->add_option("--maximize", flags->maximize, "throughput, accuracy or a quotient");
   c->add_option("--budget", flags->budget, "Time for the search")->capture_default_str();

@@ -1,5 +1,6 @@
 #include "engine/frontier/check.h"
 
+#include <algorithm>
 #include <cmath>
 #include <set>
 
@@ -49,7 +50,7 @@ void check_choices(const std::string& where, const std::vector<NodeChoice>& choi
   for (size_t i = 0; i < choices.size(); ++i) {
     const NodeChoice& c = choices[i];
     const std::string place = where + ".choices[" + std::to_string(i) + "]";
-    for (const std::string* s : {&c.node, &c.op, &c.kernel, &c.reason}) check_text(place, *s);
+    for (const std::string* s : {&c.node, &c.op, &c.kernel, &c.reason, &c.layout}) check_text(place, *s);
     if (c.node.empty()) fail(place, "names no node");
     if (!names.insert(c.node).second) fail(place, "is about a node that came before");
     check_range(place + ".time_share", c.time_share, 0.0, 1.0);
@@ -81,6 +82,11 @@ void check_info(const FrontierInfo& info) {
   const std::string& sha = info.model_sha1;
   if (!sha.empty() && (sha.size() != 40 || sha.find_first_not_of("0123456789abcdef") != std::string::npos))
     fail("model.sha1", "is not 40 hexadecimal digits");
+  for (const auto& [value, mean] : info.means) {
+    check_text("means", value);
+    if (std::any_of(mean.begin(), mean.end(), [](double m) { return !std::isfinite(m); }))
+      fail("means." + value, "is not finite");
+  }
   for (const auto& [value, range] : info.ranges) {
     check_text("ranges", value);
     if (!std::isfinite(range.first) || !std::isfinite(range.second) || !(range.first <= range.second))

@@ -7,6 +7,7 @@
 #include <set>
 
 #include "engine/frontier/axes.h"
+#include "graph/ir/precision.h"
 #include "kernels/base/cpu.h"
 #include "skyline/isa.h"
 
@@ -51,7 +52,10 @@ SessionOptions session_options(const Point& p) {
   o.threads = p.threads;
   o.precision = p.precision;
   o.layouts = p.layouts;
-  for (const NodeChoice& c : p.choices) o.node_precision[c.node] = c.rung;
+  for (const NodeChoice& c : p.choices) {
+    if (!c.layout.empty()) o.node_layouts[c.node] = c.layout;
+    if (c.rung != Precision::f32 || is_contraction(c.op)) o.node_precision[c.node] = c.rung;
+  }
   return o;
 }
 
@@ -207,8 +211,10 @@ bool same_plan(const Point& a, const Point& b) {
   if (a.precision != b.precision || a.batch != b.batch || a.streams != b.streams || a.threads != b.threads ||
       a.layouts != b.layouts || a.choices.size() != b.choices.size())
     return false;
-  return std::equal(a.choices.begin(), a.choices.end(), b.choices.begin(),
-                    [](const auto& x, const auto& y) { return x.node == y.node && x.rung == y.rung; });
+  return std::equal(
+      a.choices.begin(), a.choices.end(), b.choices.begin(), [](const NodeChoice& x, const NodeChoice& y) {
+        return x.node == y.node && x.rung == y.rung && x.kernel == y.kernel && x.layout == y.layout;
+      });
 }
 
 bool better_known(const Point& a, const Point& b) {

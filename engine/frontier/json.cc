@@ -42,6 +42,7 @@ Json write_point(const Point& p) {
                        {"op", c.op},
                        {"rung", name(c.rung)},
                        {"kernel", c.kernel},
+                       {"layout", c.layout},
                        {"time_share", c.time_share},
                        {"noise", c.noise},
                        {"reason", c.reason}});
@@ -66,7 +67,9 @@ Json write_head(const FrontierInfo& i, std::string_view schema) {
   return {{"schema", schema},
           {"version", kVersion},
           {"tool", i.tool},
-          {"units", "seconds, examples per second, bytes; [value, low, high] with 95 % confidence"},
+          {"units",
+           "seconds, examples per second, bytes; [value, low, high] with 95 % confidence; "
+           "accuracy_drop: for all plans of a search at once"},
           {"model", {{"file", i.model}, {"sha1", i.model_sha1}}},
           {"machine", i.machine},
           {"metric",
@@ -79,7 +82,8 @@ Json write_head(const FrontierInfo& i, std::string_view schema) {
             {"selection", i.data.selection},
             {"report", i.data.report}}},
           {"seed", i.seed},
-          {"ranges", ranges}};
+          {"ranges", ranges},
+          {"means", i.means}};
 }
 
 std::string write(const FrontierInfo& info, std::span<const Point> points, std::string_view schema) {
@@ -140,6 +144,12 @@ class Reader {
     if (!j) return;
     if (!j->is_array() || j->size() != 2) fail("is not [low, high]", key);
     out = {number((*j)[0], key), number((*j)[1], key)};
+  }
+  void read(const char* key, std::vector<double>& out) const {
+    const Json* j = find(key);
+    if (!j) return;
+    if (!j->is_array()) fail("is not an array", key);
+    for (const Json& x : *j) out.push_back(number(x, key));
   }
   Reader object(const char* key) const {
     static const Json kEmpty = Json::object();
@@ -220,6 +230,7 @@ Point read_point(const Reader& r) {
     c.read("op", choice.op);
     c.read_name("rung", choice.rung, precision_from_name);
     c.read("kernel", choice.kernel);
+    c.read("layout", choice.layout);
     c.read("time_share", choice.time_share);
     c.read("noise", choice.noise);
     c.read("reason", choice.reason);
@@ -245,6 +256,9 @@ FrontierInfo read_info(const Reader& r) {
   const Reader ranges = r.object("ranges");
   if (ranges.json().size() > frontier::kMostChoices) r.fail("has too many entries", "ranges");
   for (const auto& [value, range] : ranges.json().items()) ranges.read(value.c_str(), i.ranges[value]);
+  const Reader means = r.object("means");
+  if (means.json().size() > frontier::kMostChoices) r.fail("has too many entries", "means");
+  for (const auto& [value, mean] : means.json().items()) means.read(value.c_str(), i.means[value]);
   r.read("tool", i.tool);
   return i;
 }

@@ -6,6 +6,7 @@
 #include "engine/optimize/layout_model.h"
 #include "engine/optimize/measure.h"
 #include "engine/optimize/pbqp.h"
+#include "graph/ir/precision.h"
 
 namespace skyline {
 namespace {
@@ -15,6 +16,14 @@ using passes::LayoutChoice;
 using passes::LayoutForm;
 
 constexpr double kNever = Pbqp::kForbidden;
+
+// The form that was wished for; null: none, or one that the node does not have.
+const LayoutForm* wished(const Graph& g, const LayoutChoice& choice) {
+  const std::string wish = wanted_layout(g.node(choice.node));
+  const auto it = std::find_if(choice.forms.begin(), choice.forms.end(),
+                               [&](const LayoutForm& f) { return passes::name(f.kind) == wish; });
+  return wish.empty() || it == choice.forms.end() ? nullptr : &*it;
+}
 
 // Who makes and reads a value, as nodes of the problem.
 struct Value {
@@ -49,6 +58,7 @@ class Problem {
       if (spoken_for[static_cast<size_t>(order[i])]) continue;
       LayoutChoice choice = passes::layout_choice(g_, order[i]);
       for (NodeId other : choice.others) spoken_for[static_cast<size_t>(other)] = true;
+      if (const LayoutForm* only = wished(g_, choice)) choice.forms = {LayoutForm(*only)};
       std::vector<double> costs(choice.forms.size(), 0.0);
       for (size_t f = 0; costs.size() > 1 && f < costs.size(); ++f)
         costs[f] = costs_.node(g_, choice, choice.forms[f]);
@@ -184,8 +194,14 @@ LayoutAssignment choose_layouts(const Graph& g, LayoutCosts& costs) {
 }
 
 void assign_layouts(Graph& g, LayoutPolicy policy, IsaSet isa, int threads) {
-  if (policy == LayoutPolicy::channels_first) return;
-  if (policy == LayoutPolicy::channels_last) return passes::assign_channels_last(g);
+  if (policy == LayoutPolicy::channels_first || policy == LayoutPolicy::channels_last) {
+    if (policy == LayoutPolicy::channels_last) passes::assign_channels_last(g);
+    for (NodeId id : g.order()) {
+      const LayoutChoice choice = passes::layout_choice(g, id);
+      if (const LayoutForm* form = wished(g, choice)) passes::assign_layout(g, id, form->kind);
+    }
+    return;
+  }
   LayoutAssignment a;
   if (policy == LayoutPolicy::measured) {
     MeasuredLayoutCosts costs(isa, threads);

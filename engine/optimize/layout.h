@@ -24,10 +24,11 @@ struct LayoutAssignment {
   double cost_first = 0, cost_last = 0;  // of all nodes channels-first; and of all that can be, channels-last
   bool exact = true;                     // certainly the least
 };
+// Nodes whose form was wished for (wanted_layout) and that have it are not asked.
 LayoutAssignment choose_layouts(const Graph& g, LayoutCosts& costs);
 
-// Marks the nodes of `g` as the policy says; layout_passes() do the rest. Portable and target passes have
-// run.
+// Marks the nodes of `g` as their wishes or else the policy say; layout_passes() do the rest. Portable and
+// target passes have run.
 void assign_layouts(Graph& g, LayoutPolicy policy, IsaSet isa, int threads);
 
 }  // namespace skyline

@@ -108,48 +108,7 @@ double seconds(Graph g, IsaSet isa, int threads, bool with_moves) {
   return least;
 }
 
-// ---- signatures ----
-
-void append(std::string& key, const Fact& f) {
-  key += std::string(name(f.dtype));
-  for (Dim d : f.dims) key += "," + std::to_string(d.known() ? d.value() : -1);
-  key += ";";
-}
-
-void append(std::string& key, const AttrValue& value) {
-  if (const auto* i = std::get_if<int64_t>(&value)) key += std::to_string(*i);
-  if (const auto* x = std::get_if<float>(&value)) key += std::to_string(*x);
-  if (const auto* s = std::get_if<std::string>(&value)) key += *s;
-  if (const auto* list = std::get_if<std::vector<int64_t>>(&value)) {
-    for (int64_t i : *list) key += std::to_string(i) + ",";
-  }
-  if (const auto* list = std::get_if<std::vector<float>>(&value)) {
-    for (float x : *list) key += std::to_string(x) + ",";
-  }
-}
-
-std::string signature(const Graph& g, const LayoutChoice& choice, LayoutForm::Kind kind) {
-  const Node& n = g.node(choice.node);
-  std::string key = std::string(n.op->domain) + "." + std::string(n.op->name) + " ";
-  for (const auto& [name, value] : n.attrs) {
-    key += name + "=";
-    append(key, value);
-    key += " ";
-  }
-  for (ValueId v : n.inputs) {
-    key += v == kNoValue ? "-" : g.constant(v) ? "c" : "v";
-    if (v == kNoValue) continue;
-    append(key, g.fact(v));
-    // Small integers are sizes, axes and the like: the work depends on them.
-    const Tensor* t = g.constant(v);
-    if (t && t->dtype() == DType::i64 && t->size() <= 16)
-      append(key, AttrValue(std::vector<int64_t>(t->data<int64_t>(), t->data<int64_t>() + t->size())));
-  }
-  for (ValueId v : n.outputs) {
-    if (v != kNoValue) append(key, g.fact(v));
-  }
-  return key + "#" + std::to_string(static_cast<int>(kind));
-}
+// ---- what is known ----
 
 struct Known {
   std::mutex mutex;
@@ -160,28 +119,29 @@ Known& known() {
   return instance;
 }
 
+}  // namespace
+
 // One measurement at a time: two would disturb each other.
 template <class F>
-double once(const std::string& key, F&& measure) {
+double MeasuredLayoutCosts::once(const std::string& what, F&& measure) {
+  const std::string key = what + "@" + std::to_string(isa_) + "x" + std::to_string(threads_);
   Known& k = known();
   const std::lock_guard lock(k.mutex);
   const auto it = k.seconds.find(key);
-  if (it != k.seconds.end()) return it->second;
-  return k.seconds[key] = measure();
+  const auto from_table = table_ && it == k.seconds.end() ? table_->find(key) : std::nullopt;
+  const double seconds = it != k.seconds.end() ? it->second : from_table ? *from_table : measure();
+  k.seconds[key] = seconds;
+  if (table_) table_->put(key, seconds);
+  return seconds;
 }
-
-std::string machine(IsaSet isa, int threads) {
-  return "@" + std::to_string(isa) + "x" + std::to_string(threads);
-}
-
-}  // namespace
 
 double MeasuredLayoutCosts::node(const Graph& g, const LayoutChoice& choice, const LayoutForm& form) {
   if (g.node(choice.node).is("Transpose")) return transpose_cost(g, choice, form, *this);
   if (is_convolution(g.node(choice.node)) && form.kind == LayoutForm::Kind::plain)
     return node(g, choice, choice.forms[1]) + moves_around(g, form, *this);
-  const double all = once(signature(g, choice, form.kind) + machine(isa_, threads_),
-                          [&] { return seconds(alone(g, choice, form.kind), isa_, threads_, false); });
+  const double all =
+      once(operator_signature(g, choice.node) + "|alone, " + std::string(passes::name(form.kind)),
+           [&] { return seconds(alone(g, choice, form.kind), isa_, threads_, false); });
   const Copying c = copying_of(g, choice.node, form);
   // Noise is not to decide between forms that run the same loops: of equals the channels-last one.
   const double tie = form.kind == LayoutForm::Kind::plain ? kNoise * all : 0;
@@ -189,9 +149,9 @@ double MeasuredLayoutCosts::node(const Graph& g, const LayoutChoice& choice, con
 }
 
 double MeasuredLayoutCosts::move(const Fact& fact, passes::Layout from) {
-  std::string key = from == passes::Layout::first ? "to last " : "to first ";
-  append(key, fact);
-  return once(key + machine(isa_, threads_), [&] {
+  std::string key = from == passes::Layout::first ? "move to last " : "move to first ";
+  append_fact(key, fact);
+  return once(key, [&] {
     const int rank = fact.rank();
     const Dims perm =
         from == passes::Layout::first ? passes::to_channels_last(rank) : passes::to_channels_first(rank);

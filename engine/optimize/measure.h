@@ -1,5 +1,6 @@
 #pragma once
 // What a few nodes cost on this machine: they are lowered as a plan of their own and timed.
+#include "engine/optimize/cost_table.h"
 #include "engine/optimize/layout.h"
 #include "skyline/isa.h"
 
@@ -10,13 +11,19 @@ namespace skyline {
 // share what is known. Thread-safe.
 class MeasuredLayoutCosts : public LayoutCosts {
  public:
-  MeasuredLayoutCosts(IsaSet isa, int threads) : isa_(isa), threads_(threads) {}
+  // table: null, or where times are looked up first and what is new is put; must outlive this.
+  MeasuredLayoutCosts(IsaSet isa, int threads, CostTable* table = nullptr)
+      : isa_(isa), threads_(threads), table_(table) {}
   double node(const Graph& g, const passes::LayoutChoice& choice, const passes::LayoutForm& form) override;
   double move(const Fact& fact, passes::Layout from) override;
 
  private:
+  template <class F>
+  double once(const std::string& what, F&& measure);
+
   IsaSet isa_;
   int threads_;
+  CostTable* table_;
 };
 
 }  // namespace skyline

@@ -6,6 +6,7 @@
 #include "engine/plan_file/content.h"
 #include "engine/runtime/session_impl.h"
 #include "graph/ir/precision.h"
+#include "graph/passes/layout.h"
 #include "kernels/base/cpu.h"
 #include "kernels/gemm/gemm.h"
 #include "kernels/gemm/gemv.h"
@@ -168,6 +169,8 @@ void set_up(SessionState& state, Graph& g, const SessionOptions& options) {
   for (const auto& [node, rung] : options.node_precision) check_rung(rung, state.isa);
   assign_precision(g, options.precision, options.node_precision);
   assign_kernels(g, options.node_kernels);
+  for (const auto& [node, form] : options.node_layouts) (void)passes::layout_kind_from_name(form);
+  assign_wanted_layouts(g, options.node_layouts);
 }
 
 void Session::Impl::describe() {

@@ -37,23 +37,28 @@ std::string reason_of(const Proposals& p, size_t product, Precision rung, double
                          : text("%.3g us for a noise of %.2g", 1e6 * most, would));
 }
 
+std::string wish_for(const std::map<std::string, std::string>& wishes, const std::string& node) {
+  const auto it = wishes.find(node);
+  return it == wishes.end() ? "" : it->second;
+}
+
 }  // namespace
 
 bool Candidates::has(const std::vector<Precision>& rungs) const {
   return std::any_of(all_.begin(), all_.end(),
-                     [&](const auto& c) { return c->rungs == rungs && c->kernels == variants_.kernels(); });
+                     [&](const auto& c) { return c->rungs == rungs && c->wishes == variants_.wishes(); });
 }
 
 size_t Candidates::add(const std::vector<Precision>& rungs, const Prediction& predicted,
                        const std::string& provenance) {
   for (size_t i = 0; i < all_.size(); ++i) {
-    if (all_[i]->rungs == rungs && all_[i]->kernels == variants_.kernels()) return i;
+    if (all_[i]->rungs == rungs && all_[i]->wishes == variants_.wishes()) return i;
   }
   auto c = std::make_unique<Candidate>();
   c->id = all_.empty() ? "f32" : "p" + std::to_string(all_.size());
   c->provenance = provenance;
   c->rungs = rungs;
-  c->kernels = variants_.kernels();
+  c->wishes = variants_.wishes();
   c->predicted = predicted;
   c->session = std::make_unique<Session>(variants_.session(rungs));
   c->context = std::make_unique<Context>(*c->session, inputs_);
@@ -78,6 +83,11 @@ int64_t Candidates::all_samples() const {
   return n;
 }
 
+size_t Candidates::evaluated() const {
+  return static_cast<size_t>(
+      std::count_if(all_.begin() + 1, all_.end(), [](const auto& c) { return c->quality.has_value(); }));
+}
+
 Figures Candidates::figures(size_t i) const {
   const Candidate& c = *all_[i];
   Figures f;
@@ -92,7 +102,7 @@ Figures Candidates::figures(size_t i) const {
   }
   if (c.quality) {
     f.accuracy = c.quality->accuracy.value;
-    f.accuracy_drop = c.quality->accuracy.drop;
+    f.accuracy_drop = i == 0 ? c.quality->accuracy.drop : drop_among(c.quality->accuracy.drop, evaluated());
   }
   f.memory = Estimate::exactly(static_cast<double>(c.memory));
   return f;
@@ -121,13 +131,24 @@ Point Candidates::point(size_t i, const Proposals* proposals) const {
     choice.node = products[n].name;
     choice.op = products[n].op;
     choice.rung = c.rungs[n];
-    const auto kernel = c.kernels.find(choice.node);
-    if (choice.rung == Precision::f32 && kernel != c.kernels.end()) choice.kernel = kernel->second;
+    if (choice.rung == Precision::f32) {
+      choice.kernel = wish_for(c.wishes.kernels, choice.node);
+      choice.layout = wish_for(c.wishes.layouts, choice.node);
+    }
     if (proposals) {
       choice.time_share = total > 0 ? proposals->seconds(n, c.rungs[n]) / total : 0;
       choice.noise = proposals->noise(n, c.rungs[n]);
       choice.reason = reason_of(*proposals, n, c.rungs[n], noise);
     }
+    p.choices.push_back(std::move(choice));
+  }
+  for (const auto& [node, layout] : c.wishes.layouts) {
+    if (p.choice(node)) continue;
+    NodeChoice choice;
+    choice.node = node;
+    choice.op = variants_.op_of(node);
+    choice.layout = layout;
+    choice.reason = layout + ": measured to be faster than what the layout model says";
     p.choices.push_back(std::move(choice));
   }
   return p;

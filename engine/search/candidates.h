@@ -16,7 +16,7 @@ namespace skyline {
 struct Candidate {
   std::string id, provenance;
   std::vector<Precision> rungs;
-  Variants::Kernels kernels;
+  Wishes wishes;
   Prediction predicted;
   std::unique_ptr<Session> session;
   std::unique_ptr<Context> context;
@@ -31,7 +31,7 @@ class Candidates {
   Candidates(const Variants& variants, std::vector<Value> inputs)
       : variants_(variants), inputs_(std::move(inputs)) {}
 
-  // The index of the one with these rungs on the variants' kernels of now, made if there is none yet. The
+  // The index of the one with these rungs with the variants' wishes of now, made if there is none yet. The
   // first one is f32.
   size_t add(const std::vector<Precision>& rungs, const Prediction& predicted, const std::string& provenance);
   bool has(const std::vector<Precision>& rungs) const;
@@ -45,7 +45,9 @@ class Candidates {
   Estimate ratio(size_t i, size_t base) const { return race_.ratio(all_[i]->runner, all_[base]->runner); }
   double p50(size_t i) const { return race_.latency(all_[i]->runner, Statistic::p50).value; }
   bool timed(size_t i) const { return race_.turns(all_[i]->runner) > 0; }
+  // The drop is that of one among all plans whose accuracy was measured (drop_among).
   Figures figures(size_t i) const;
+  size_t evaluated() const;  // but for f32
   int64_t samples(size_t i) const { return static_cast<int64_t>(race_.samples(all_[i]->runner)); }
   int64_t all_samples() const;
 

@@ -73,6 +73,20 @@ void add_noise(std::span<const Value> outputs, std::span<const Value> reference,
   }
 }
 
+Estimate drop_among(const Estimate& drop, size_t plans) {
+  if (drop.high <= drop.low || plans == 0) return drop;
+  // The quantile of the normal distribution that `plans` independent ones stay below, by halving.
+  const double wanted = std::pow(0.95, 1.0 / static_cast<double>(plans));
+  double low = kNormal95, high = 8;
+  while (high - low > 1e-6) {
+    const double middle = (low + high) / 2;
+    (normal_cdf(middle) < wanted ? low : high) = middle;
+  }
+  const double wider = low / kNormal95;
+  return {drop.value, drop.value - wider * (drop.value - drop.low),
+          std::max(drop.value, 0.0) + wider * (drop.high - drop.value)};
+}
+
 MetricKind default_metric(const Dataset& data, const Session& session) {
   const Fact& y = session.outputs().at(0).fact;
   const bool ranks = y.dtype == DType::f32 && y.ranked && y.rank() >= 1 && y.rank() <= 2 &&

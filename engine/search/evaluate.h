@@ -15,6 +15,11 @@ struct Accuracy {
   Estimate drop;  // lost against the baseline, in units of the metric; more is worse, whatever the metric
 };
 
+// The interval of a drop that is one of `plans` measured on the same examples, for whoever takes the best of
+// them: it reaches as high as all of them stay below at once (95 %), counted from no gain, since noise makes
+// no model better: a plan that seems to gain was lucky with the examples.
+Estimate drop_among(const Estimate& drop, size_t plans);
+
 // top1 where labels are classes, else agreement for outputs that rank classes, else cosine.
 MetricKind default_metric(const Dataset& data, const Session& session);
 

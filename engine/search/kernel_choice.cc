@@ -57,14 +57,10 @@ std::map<std::string, std::string> choose_kernels(const Variants& variants, cons
                                                   const std::function<void(const std::string&)>& progress) {
   const auto& products = variants.flow().products;
   const std::vector<Precision> f32(products.size(), Precision::f32);
-  std::vector<std::string> names, signatures;
-  for (size_t i = 0; i < products.size(); ++i) {
-    names.push_back(products[i].name);
-    signatures.push_back(variants.signature(i));
-  }
-  const int threads = variants.options().threads;
+  std::vector<std::string> names;
+  for (const auto& p : products) names.push_back(p.name);
   const auto key = [&](size_t i, const std::string& kernel) {
-    return cost_key(signatures[i], Precision::f32, "race " + kernel, 1, threads);
+    return variants.cost_key(i, Precision::f32, "race " + kernel);
   };
   const Session plain = variants.cost_session(f32);
   std::vector<double> best(products.size(), kWorthIt);
@@ -83,15 +79,15 @@ std::map<std::string, std::string> choose_kernels(const Variants& variants, cons
       if (known) share[i] = *s;
     }
     if (!known) {
-      std::map<std::string, std::string> all;
-      for (const std::string& n : names) all[n] = kernel;
+      Wishes all;
+      for (const std::string& n : names) all.kernels[n] = kernel;
       const Session other = variants.cost_session(f32, &all);
       const NodeCosts costs = measure_node_costs(names, {{Precision::f32, &plain}, {Precision::f32, &other}},
                                                  inputs, kRounds, {});
       for (size_t i = 0; i < products.size(); ++i) {
         if (std::isfinite(costs.seconds[i][0]) && std::isfinite(costs.seconds[i][1]))
           share[i] = costs.seconds[i][1] / std::max(costs.seconds[i][0], 1e-9);
-        if (table && share[i] > 0 && std::isfinite(share[i])) table->put(key(i, kernel), share[i]);
+        if (table) table->put(key(i, kernel), share[i]);
       }
     }
     for (size_t i = 0; i < products.size(); ++i) {

@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "engine/search/cost_table.h"
+#include "engine/optimize/cost_table.h"
 #include "engine/search/variants.h"
 
 namespace skyline {

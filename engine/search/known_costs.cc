@@ -13,18 +13,19 @@ constexpr int kCheckRounds = 5;     // of f32, where the table knows all
 }  // namespace
 
 std::string KnownCosts::key(size_t product, Precision rung) const {
-  const auto kernel = variants_.kernels().find(variants_.flow().products[product].name);
-  const bool wished = rung == Precision::f32 && kernel != variants_.kernels().end();
-  return cost_key(variants_.signature(product), rung, wished ? kernel->second : "", 1,
-                  variants_.options().threads);
+  const auto& kernels = variants_.wishes().kernels;
+  const auto kernel = kernels.find(variants_.flow().products[product].name);
+  const bool wished = rung == Precision::f32 && kernel != kernels.end();
+  return variants_.cost_key(product, rung, wished ? kernel->second : "");
 }
 
 // Of all that is no product, in this model.
 std::string KnownCosts::rest_key(Precision rung) const {
   std::string all;
-  for (size_t i = 0; i < variants_.flow().products.size(); ++i) all += variants_.signature(i) + "\n";
-  return cost_key("rest of " + std::to_string(std::hash<std::string>{}(all)), rung, "", 1,
-                  variants_.options().threads);
+  for (size_t i = 0; i < variants_.flow().products.size(); ++i)
+    all += variants_.cost_key(i, Precision::f32, "") + "\n";
+  for (const auto& [node, layout] : variants_.wishes().layouts) all += node + " " + layout + "\n";
+  return variants_.cost_key("rest of " + std::to_string(std::hash<std::string>{}(all)), rung);
 }
 
 bool KnownCosts::knows(Precision rung) const {
@@ -45,7 +46,7 @@ double KnownCosts::speed(const NodeCosts& now) const {
 }
 
 void KnownCosts::put(const std::string& key, double seconds) {
-  if (table_ && seconds > 0 && std::isfinite(seconds)) table_->put(key, seconds);
+  if (table_) table_->put(key, seconds);
 }
 
 NodeCosts KnownCosts::measure(const std::vector<std::string>& names, const std::vector<RungSession>& sessions,

@@ -4,8 +4,8 @@
 #include <string>
 #include <vector>
 
+#include "engine/optimize/cost_table.h"
 #include "engine/optimize/node_costs.h"
-#include "engine/search/cost_table.h"
 #include "engine/search/variants.h"
 
 namespace skyline {

@@ -5,14 +5,16 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
+#include <cstdio>
 #include <deque>
 #include <set>
 
+#include "engine/optimize/cost_table.h"
 #include "engine/search/acquire.h"
 #include "engine/search/candidates.h"
-#include "engine/search/cost_table.h"
 #include "engine/search/kernel_choice.h"
 #include "engine/search/known_costs.h"
+#include "engine/search/layout_choice.h"
 #include "engine/search/loss_model.h"
 #include "engine/search/noise.h"
 #include "engine/search/operating_points.h"
@@ -25,8 +27,8 @@ using Clock = std::chrono::steady_clock;
 using Rungs = std::vector<Precision>;
 
 // Shares of the budget that may be used when a stage ends.
-constexpr double kKernelsEnd = 0.12, kNoiseEnds = 0.35, kVerifyEnds = 0.55, kRefineEnds = 0.75,
-                 kFinalEnds = 0.82, kGridEnds = 0.93, kReportEnds = 1.1;
+constexpr double kKernelsEnd = 0.12, kLayoutsEnd = 0.16, kNoiseEnds = 0.35, kVerifyEnds = 0.55,
+                 kRefineEnds = 0.75, kFinalEnds = 0.82, kGridEnds = 0.93, kReportEnds = 1.1;
 constexpr size_t kFirstPlans = 10;  // of the predicted frontier
 constexpr size_t kNoiseExamples = 4;
 constexpr int kMostFlips = 8;
@@ -35,6 +37,11 @@ constexpr double kLeastTurn = 0.02;  // seconds
 
 bool is_fraction(MetricKind m) {
   return m != MetricKind::mae && m != MetricKind::sqnr;
+}
+
+bool counts(MetricKind m) {
+  return m == MetricKind::top1 || m == MetricKind::top5 || m == MetricKind::agreement ||
+         m == MetricKind::sequence;
 }
 
 class Search {
@@ -48,7 +55,7 @@ class Search {
   OptimizeResult run() {
     begin();
     calibrate();
-    pick_kernels();
+    pick_wishes();
     learn();
     propose();
     verify();
@@ -112,14 +119,39 @@ class Search {
     warn_of_few_examples();
   }
 
+  // Where a metric counts examples, one of them is the least that it can tell.
   void warn_of_few_examples() {
     for (const Constraint& c : options_.constraints) {
-      if (c.quantity.axis != Axis::accuracy_drop || !is_fraction(evaluator_->metric())) continue;
+      if (c.quantity.axis != Axis::accuracy_drop || !counts(evaluator_->metric())) continue;
       const double least = 1 / static_cast<double>(evaluator_->examples());
       if (c.bound > 3 * least) continue;
       result_.warnings.push_back("one of the " + std::to_string(evaluator_->examples()) +
                                  " examples that plans are chosen by is " + std::to_string(100 * least) +
                                  " pp: they can hardly tell whether '" + to_string(c) + "' is met");
+    }
+  }
+
+  // Whatever the metric is: plans that seem to meet a bound on accuracy, are faster than the chosen one, and
+  // were not taken because the examples leave it open.
+  void warn_of_wide_intervals(double chosen_p50) {
+    for (const Constraint& c : options_.constraints) {
+      if (c.quantity.axis != Axis::accuracy_drop || !c.at_most) continue;
+      std::vector<double> half;
+      for (size_t i : known()) {
+        const Estimate drop = *candidates_->figures(i).accuracy_drop;
+        if (i != 0 && drop.value <= bound_of(c) && drop.high > bound_of(c) &&
+            candidates_->p50(i) < chosen_p50)
+          half.push_back(drop.high - std::max(drop.value, 0.0));
+      }
+      if (half.empty()) continue;
+      char within[32];
+      std::snprintf(within, sizeof within, "%.2g%s",
+                    (is_fraction(evaluator_->metric()) ? 100 : 1) * median_of(half),
+                    is_fraction(evaluator_->metric()) ? " pp" : "");
+      result_.warnings.push_back(std::to_string(half.size()) + " faster plans seem to meet '" + to_string(c) +
+                                 "', but " + std::to_string(evaluator_->examples()) +
+                                 " examples know their loss to within " + within +
+                                 " only: more examples may let them through");
     }
   }
 
@@ -135,28 +167,43 @@ class Search {
     }
     if (std::find(rungs_.begin(), rungs_.end(), Precision::int8) == rungs_.end()) return;
     if (options_.resume && !options_.resume->info.ranges.empty()) {
-      variants_.set_ranges(options_.resume->info.ranges);
+      variants_.set_ranges(options_.resume->info.ranges, options_.resume->info.means);
     } else {
       variants_.calibrate(examples_of(data_, calibration_), [this](int64_t done, int64_t total) {
         say("calibration " + std::to_string(done) + " of " + std::to_string(total));
       });
     }
     result_.frontier.info.ranges = variants_.ranges();
+    result_.frontier.info.means = variants_.means();
   }
 
-  // ---- on which kernels f32 is fastest; f32 on the default ones stays a candidate
-  void pick_kernels() {
-    const Rungs f32(products(), Precision::f32);
-    const auto kernels = choose_kernels(
-        variants_, data_.at(calibration_.at(0)).inputs, table_ ? &*table_ : nullptr,
-        [this] { return over(kKernelsEnd); }, [this](const std::string& stage) { say(stage); });
-    if (kernels.empty()) return;
-    variants_.set_kernels(kernels);
-    base_ = candidates_->add(f32, {}, "all products in f32, on the kernels that are fastest here");
-    for (int t = 0; t < kTurns; ++t) candidates_->turn({0, base_}, kLeastTurn);
-    if (candidates_->ratio(base_, 0).value < 0.99) return;
-    variants_.set_kernels({});  // what single steps seemed to save, the whole does not
-    base_ = 0;
+  // ---- on which kernels, and in which layouts, f32 is fastest; the default ones stay a candidate
+  void pick_wishes() {
+    const std::vector<Value> x = data_.at(calibration_.at(0)).inputs;
+    CostTable* table = table_ ? &*table_ : nullptr;
+    const auto progress = [this](const std::string& stage) { say(stage); };
+    Wishes wishes;
+    wishes.kernels = choose_kernels(
+        variants_, x, table, [this] { return over(kKernelsEnd); }, progress);
+    adopt(wishes, "all products in f32, on the kernels that are fastest here");
+    wishes = variants_.wishes();
+    wishes.layouts = choose_node_layouts(
+        variants_, x, table, [this] { return over(kLayoutsEnd); }, progress);
+    adopt(wishes, "all products in f32, in the layouts that are fastest here");
+  }
+
+  // What single steps seem to save the whole must save, too.
+  void adopt(const Wishes& wishes, const std::string& provenance) {
+    const Wishes before = variants_.wishes();
+    if (wishes == before) return;
+    variants_.set_wishes(wishes);
+    const size_t base = candidates_->add(Rungs(products(), Precision::f32), {}, provenance);
+    for (int t = 0; t < kTurns; ++t) candidates_->turn({base_, base}, kLeastTurn);
+    if (candidates_->ratio(base, base_).value < 0.99) {
+      base_ = base;
+    } else {
+      variants_.set_wishes(before);
+    }
   }
 
   // The plan with all products on one rung, where they can.
@@ -210,7 +257,8 @@ class Search {
           say("noise of product " + std::to_string(done) + " of " + std::to_string(total));
         });
     proposals_.emplace(variants_, std::move(costs), std::move(noise),
-                       measure_conversions(variants_.options()));
+                       ConversionCosts(variants_.options(), table_ ? &*table_ : nullptr));
+    save_costs();
   }
 
   // ---- plans worth measuring
@@ -280,9 +328,9 @@ class Search {
         (*candidates_)[i].predicted = proposals_->predict((*candidates_)[i].rungs);
     }
   }
-  // Plans whose times the model of costs speaks of: on the kernels that it has seen.
+  // Plans whose times the model of costs speaks of: with the wishes that it has seen.
   bool explains(size_t i) const {
-    return i != base_ && (*candidates_)[i].kernels == variants_.kernels() && candidates_->timed(i);
+    return i != base_ && (*candidates_)[i].wishes == variants_.wishes() && candidates_->timed(i);
   }
 
   // What was measured of whole plans goes back into the models of costs and of noise.
@@ -315,9 +363,11 @@ class Search {
     return std::all_of(options_.constraints.begin(), options_.constraints.end(), [&](const Constraint& c) {
       const auto& e = f.get(c.quantity);
       if (!e) return false;
-      const double bound = c.relative ? c.bound * std::fabs(evaluator_->baseline().value.value) : c.bound;
-      return c.at_most ? e->high <= bound : e->low >= bound;
+      return c.at_most ? e->high <= bound_of(c) : e->low >= bound_of(c);
     });
+  }
+  double bound_of(const Constraint& c) const {
+    return c.relative ? c.bound * std::fabs(evaluator_->baseline().value.value) : c.bound;
   }
 
   std::vector<size_t> known() const {
@@ -487,7 +537,7 @@ class Search {
       o.seconds = std::clamp(20 * candidates_->p50(i), 0.02, o.seconds_in_all / 12);
       const GridResult r = search_grid(
           [&](int threads) {
-            return variants_.session((*candidates_)[i].rungs, threads, &(*candidates_)[i].kernels);
+            return variants_.session((*candidates_)[i].rungs, threads, &(*candidates_)[i].wishes);
           },
           x, o, [this] { return over(kGridEnds); });
       result_.grid_points += static_cast<int64_t>(r.points);
@@ -507,12 +557,14 @@ class Search {
     publish();
     result_.selection = result_.frontier.select(options_.constraints, options_.objective);
     rate_predictions();
+    const Point& chosen = result_.frontier.points[result_.selection.point];
+    const auto& latency = chosen.figure({Axis::latency, Statistic::p50});
+    warn_of_wide_intervals(latency ? latency->value : candidates_->p50(0));
     if (report_.empty()) return;
     const Evaluator unseen(data_, report_, evaluator_->metric(), *(*candidates_)[0].session,
                            [this] { return over(kReportEnds); });
     const auto n = unseen.examples();
     result_.report.push_back({"f32", unseen.baseline().value, Estimate::exactly(0), n});
-    const Point& chosen = result_.frontier.points[result_.selection.point];
     for (size_t i = 1; i < candidates_->size(); ++i) {
       const std::string& id = (*candidates_)[i].id;
       if (chosen.id != id && chosen.id.rfind(id + "x", 0) != 0) continue;

@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "engine/search/variants.h"
+#include "graph/ir/precision.h"
 #include "skyline/optimize.h"
 
 namespace skyline {
@@ -14,14 +15,16 @@ PlanModel plan_model(const Model& model, const Frontier& frontier, const Point& 
   if (o.threads == 0) o.threads = point.threads;
   o.layouts = point.layouts;
   Variants variants(model, o);
-  variants.set_ranges(frontier.info.ranges);
+  variants.set_ranges(frontier.info.ranges, frontier.info.means);
   std::map<std::string, Precision> rungs;
-  Variants::Kernels kernels;
+  Wishes wishes;
   for (const NodeChoice& c : point.choices) {
+    if (c.rung == Precision::f32 && !c.layout.empty()) wishes.layouts[c.node] = c.layout;
+    if (c.rung == Precision::f32 && !c.layout.empty() && !is_contraction(c.op)) continue;
     rungs[c.node] = c.rung;
-    if (c.rung == Precision::f32 && !c.kernel.empty()) kernels[c.node] = c.kernel;
+    if (c.rung == Precision::f32 && !c.kernel.empty()) wishes.kernels[c.node] = c.kernel;
   }
-  variants.set_kernels(std::move(kernels));
+  variants.set_wishes(std::move(wishes));
   const Precision others = point.precision == Precision::model ? Precision::f32 : point.precision;
   std::vector<Precision> plan;
   for (size_t i = 0; i < variants.flow().products.size(); ++i) {

@@ -4,8 +4,6 @@
 #include <cmath>
 #include <limits>
 
-#include "engine/optimize/race.h"
-
 namespace skyline {
 namespace {
 
@@ -16,36 +14,7 @@ constexpr double kProductSpread = 0.25, kRungSpread = 0.3, kConversionSpread = 0
 constexpr double kNoiseSpread = 0.7, kRungNoiseSpread = 0.7, kNoiseError = 0.15;
 constexpr size_t kNone = static_cast<size_t>(-1);
 
-double time_node(const Graph& g, const Tensor& x, const SessionOptions& options) {
-  const std::vector<Value> in{x};
-  Context context(Session(Model(g), options), in);
-  Race race;
-  const size_t me = race.add([&] { context.run(); });
-  for (int i = 0; i < 5; ++i) race.turn(std::span(&me, 1), 1e-3);
-  return race.latency(me, Statistic::p50).value;
-}
-
 }  // namespace
-
-ConversionCosts measure_conversions(const SessionOptions& options) {
-  constexpr int64_t kElements = 1 << 17;  // half a megabyte of f32: within L2
-  const Tensor scale = Tensor::of<float>({}, {0.02f}), zero = Tensor::of<uint8_t>({}, {128});
-  const auto graph = [&](const char* op, DType in) {
-    Graph g;
-    const ValueId x = g.add_input("x", Fact::fixed(in, {kElements})), y = g.add_value("y");
-    g.add_node(op, op, {x, g.add_constant("scale", scale), g.add_constant("zero", zero)}, {y});
-    g.add_output(y, "y");
-    return g;
-  };
-  Tensor floats(DType::f32, {kElements}), bytes(DType::u8, {kElements});
-  for (int64_t i = 0; i < kElements; ++i) {
-    floats.mutable_data<float>()[i] = static_cast<float>(i % 251) * 0.01f;
-    bytes.mutable_data<uint8_t>()[i] = static_cast<uint8_t>(i % 251);
-  }
-  constexpr double kBytes = 4.0 * kElements;
-  return {time_node(graph("QuantizeLinear", DType::f32), floats, options) / kBytes,
-          time_node(graph("DequantizeLinear", DType::u8), bytes, options) / kBytes};
-}
 
 Proposals::Proposals(const Variants& variants, NodeCosts costs, std::vector<std::vector<double>> noise,
                      const ConversionCosts& conversions)
@@ -68,7 +37,7 @@ void Proposals::collect(const Variants& variants, const ConversionCosts& convers
       can.push_back(r);
       seconds.push_back(
           costs_.seconds[i][r] +
-          (quantizes ? static_cast<double>(products[i].from_outside) * conversions.quantize : 0));
+          (quantizes ? conversions.quantize(static_cast<double>(products[i].from_outside)) : 0));
     }
     if (can.empty()) throw Error(Code::internal, "product '" + products[i].name + "' was never measured");
     options_.push_back(std::move(can));
@@ -90,10 +59,10 @@ void Proposals::collect(const Variants& variants, const ConversionCosts& convers
         const bool narrow = (from == Precision::bf16) != (to == Precision::bf16);
         cost.of.push_back(from == Precision::int8 && to == Precision::int8
                               ? std::pair{kWithin, rest * bytes / std::max(all_bytes, 1.0)}
-                          : from == Precision::int8 ? std::pair{kDequantize, bytes * conversions.dequantize}
+                          : from == Precision::int8 ? std::pair{kDequantize, conversions.dequantize(bytes)}
                           : to == Precision::int8
-                              ? std::pair{kQuantize, bytes * conversions.quantize}
-                              : std::pair{kNarrow, narrow ? bytes * conversions.dequantize : 0});
+                              ? std::pair{kQuantize, conversions.quantize(bytes)}
+                              : std::pair{kNarrow, narrow ? conversions.dequantize(bytes) : 0});
       }
     }
     edges_.push_back(std::move(cost));

@@ -7,15 +7,10 @@
 #include "engine/optimize/additive_fit.h"
 #include "engine/optimize/node_costs.h"
 #include "engine/optimize/trade_off.h"
+#include "engine/search/conversions.h"
 #include "engine/search/variants.h"
 
 namespace skyline {
-
-// Seconds per byte of f32 that QuantizeLinear and DequantizeLinear take here.
-struct ConversionCosts {
-  double quantize = 0, dequantize = 0;
-};
-ConversionCosts measure_conversions(const SessionOptions& options);
 
 struct Prediction {
   double seconds = 0, noise = 0;

@@ -3,9 +3,10 @@
 #include <algorithm>
 #include <set>
 
-#include "engine/search/cost_table.h"
+#include "engine/optimize/cost_table.h"
 #include "engine/search/taken_branches.h"
 #include "graph/ir/infer.h"
+#include "graph/ir/op.h"
 #include "graph/ir/precision.h"
 #include "kernels/gemm/gemm.h"
 #include "quant/prepare.h"
@@ -87,6 +88,14 @@ Variants::Variants(const Model& model, SessionOptions options, std::span<const V
         "the model has no Conv, ConvTranspose, Gemm or MatMul with constant weights: there is nothing to "
         "choose a precision for");
   }
+  int64_t weights = 0;
+  for (const Flow::Product& p : flow_.products) {
+    if (p.id == kNoNode) continue;
+    for (ValueId v : static_.node(p.id).inputs) {
+      if (v != kNoValue && static_.constant(v)) weights += static_.constant(v)->bytes();
+    }
+  }
+  weights_home_ = weights_home(weights);
   const quant::Selection all = quant::select_int8(prepared_, {});
   std::set<std::string> integers;
   for (NodeId id : prepared_.order()) {
@@ -109,28 +118,46 @@ bool Variants::can(size_t product, Precision rung) const {
 void Variants::calibrate(const quant::Examples& examples,
                          const std::function<void(int64_t, int64_t)>& progress) {
   quant::Options o;
-  // A plan is written down as ranges, which must be enough to make it again.
-  o.correct_bias = o.smooth = false;
+  // A plan is written down as ranges and means, which must be enough to make it again.
+  o.smooth = false;
   o.progress = progress;
   SessionOptions f32 = options_;
   f32.precision = Precision::model;
   quantizer_.emplace(model_, examples, session_runner(f32), o);
 }
 
-std::string Variants::signature(size_t product) const {
-  return cost_signature(static_, flow_.products[product].id);
+std::string Variants::op_of(const std::string& node) const {
+  std::string op;
+  for (NodeId id : prepared_.order()) {
+    const Node& n = prepared_.node(id);
+    if (n.name != node) continue;
+    if (!op.empty()) return "";
+    op = n.op->name;
+  }
+  return op;
 }
 
-PlanModel Variants::model(const std::vector<Precision>& rungs, int threads, const Kernels* kernels) const {
+std::string Variants::cost_key(size_t product, Precision rung, const std::string& kernel) const {
+  return skyline::cost_key(cost_signature(static_, flow_.products[product].id), rung, kernel, 1,
+                           options_.threads, weights_home_);
+}
+
+std::string Variants::cost_key(const std::string& signature, Precision rung) const {
+  return skyline::cost_key(signature, rung, "", 1, options_.threads, weights_home_);
+}
+
+PlanModel Variants::model(const std::vector<Precision>& rungs, int threads, const Wishes* wishes) const {
   SessionOptions o = options_;
   if (threads > 0) o.threads = threads;
   o.precision = Precision::model;
   o.node_precision.clear();
-  o.node_kernels.clear();
+  const Wishes& wanted = wishes ? *wishes : wishes_;
+  o.node_kernels = wanted.kernels;
+  o.node_layouts = wanted.layouts;
   for (size_t i = 0; i < rungs.size(); ++i) {
-    const Kernels& wanted = kernels ? *kernels : kernels_;
-    const auto it = wanted.find(flow_.products[i].name);
-    if (rungs[i] == Precision::f32 && it != wanted.end()) o.node_kernels.insert(*it);
+    if (rungs[i] == Precision::f32) continue;
+    o.node_kernels.erase(flow_.products[i].name);
+    o.node_layouts.erase(flow_.products[i].name);
   }
   quant::Choice choice, inside;
   bool any_int8 = false;
@@ -142,22 +169,27 @@ PlanModel Variants::model(const std::vector<Precision>& rungs, int threads, cons
   if (any_int8) {
     if (!quantizer_) throw Error(Code::internal, "int8 before calibration");
     o.node_precision = std::move(inside);
-    return {Model(quantizer_->build(choice).graph), o};
+    Graph g = quantizer_->build(choice).graph;
+    // Of what the quantizer replaced nothing can be wished.
+    std::set<std::string, std::less<>> there;
+    for (NodeId id : g.order()) there.insert(g.node(id).name);
+    std::erase_if(o.node_layouts, [&](const auto& wish) { return !there.contains(wish.first); });
+    return {Model(std::move(g)), o};
   }
   o.node_precision = std::move(choice);
   o.node_precision.merge(inside);
   return {Model(prepared_), o};
 }
 
-Session Variants::session(const std::vector<Precision>& rungs, int threads, const Kernels* kernels) const {
-  PlanModel m = model(rungs, threads, kernels);
+Session Variants::session(const std::vector<Precision>& rungs, int threads, const Wishes* wishes) const {
+  PlanModel m = model(rungs, threads, wishes);
   return Session(std::move(m.model), m.options);
 }
 
-Session Variants::cost_session(const std::vector<Precision>& rungs, const Kernels* kernels) const {
+Session Variants::cost_session(const std::vector<Precision>& rungs, const Wishes* wishes) const {
   if (!branches_ || std::find(rungs.begin(), rungs.end(), Precision::int8) != rungs.end())
-    return session(rungs, 0, kernels);
-  PlanModel m = model(rungs, 0, kernels);
+    return session(rungs, 0, wishes);
+  PlanModel m = model(rungs, 0, wishes);
   return Session(Model(static_), m.options);
 }
 

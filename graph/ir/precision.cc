@@ -1,5 +1,6 @@
 #include "graph/ir/precision.h"
 
+#include <algorithm>
 #include <set>
 
 #include "graph/ir/op.h"
@@ -8,11 +9,12 @@
 namespace skyline {
 namespace {
 
-constexpr std::string_view kAttr = "precision", kStore = "store", kKernel = "kernel";
+constexpr std::string_view kAttr = "precision", kStore = "store", kKernel = "kernel",
+                           kLayout = "wanted_layout";
 
-// Calls f for every contraction, those of bodies included.
+// Calls f for every node, those of bodies included.
 template <class F>
-void for_contractions(Graph& g, F&& f) {
+void for_nodes(Graph& g, F&& f) {
   for (NodeId id : g.order()) {
     Node& n = g.node(id);
     // A body is shared and immutable: the node gets another.
@@ -23,16 +25,37 @@ void for_contractions(Graph& g, F&& f) {
     }
     for (auto& [key, body] : bodies) {
       auto copy = std::make_shared<Graph>(*body);
-      for_contractions(*copy, f);
+      for_nodes(*copy, f);
       n.attrs.set(key, GraphPtr(std::move(copy)));
     }
-    if (has_precision(n)) f(n);
+    f(n);
   }
 }
 
-[[noreturn]] void no_contraction(const std::string& name, const std::string& asked) {
-  throw Error(Code::invalid, "no contraction (Conv, ConvTranspose, Gemm, MatMul) is named '" + name +
-                                 "', for which " + asked + " was asked");
+constexpr const char* kContraction = "contraction (Conv, ConvTranspose, Gemm, MatMul)";
+
+[[noreturn]] void no_node(const std::string& what, const std::string& name, const std::string& asked) {
+  throw Error(Code::invalid, "no " + what + " is named '" + name + "', for which " + asked + " was asked");
+}
+
+// Sets the attribute of the nodes named, where it is not to be "".
+void assign_wishes(Graph& g, std::string_view attribute, const std::map<std::string, std::string>& nodes,
+                   bool contractions, const std::string& what) {
+  if (nodes.empty()) return;
+  std::set<std::string> met;
+  for_nodes(g, [&](Node& n) {
+    const auto it = nodes.find(n.name);
+    if (it == nodes.end() || (contractions && !has_precision(n))) return;
+    met.insert(n.name);
+    if (it->second.empty()) {
+      n.attrs.erase(attribute);
+    } else {
+      n.attrs.set(std::string(attribute), it->second);
+    }
+  });
+  for (const auto& [name, wish] : nodes) {
+    if (!met.contains(name)) no_node(contractions ? kContraction : "node", name, what + " " + wish);
+  }
 }
 
 }  // namespace
@@ -61,17 +84,20 @@ bool takes_mixed_types(const Node& node) {
 
 bool has_precision(const Node& node) {
   if (node.op->domain == "com.microsoft") return node.op->name == "FusedMatMul";
-  for (const char* op : {"Conv", "ConvTranspose", "Gemm", "MatMul", "FusedConv", "FusedConvTranspose",
-                         "FusedGemm", "FusedMatMul"}) {
-    if (node.is(op)) return true;
-  }
-  return false;
+  return node.is(node.op->name) && is_contraction(node.op->name);
+}
+
+bool is_contraction(std::string_view op) {
+  constexpr std::string_view kOps[] = {"Conv",      "ConvTranspose",      "Gemm",      "MatMul",
+                                       "FusedConv", "FusedConvTranspose", "FusedGemm", "FusedMatMul"};
+  return std::find(std::begin(kOps), std::end(kOps), op) != std::end(kOps);
 }
 
 void assign_precision(Graph& g, Precision all, const std::map<std::string, Precision>& nodes) {
   if (all == Precision::model && nodes.empty()) return;
   std::set<std::string> met;
-  for_contractions(g, [&](Node& n) {
+  for_nodes(g, [&](Node& n) {
+    if (!has_precision(n)) return;
     const auto it = nodes.find(n.name);
     if (it == nodes.end() && all == Precision::model) return;
     const Precision p = it == nodes.end() ? all : it->second;
@@ -83,7 +109,7 @@ void assign_precision(Graph& g, Precision all, const std::map<std::string, Preci
     }
   });
   for (const auto& [name, p] : nodes) {
-    if (!met.contains(name)) no_contraction(name, "precision " + std::string(skyline::name(p)));
+    if (!met.contains(name)) no_node(kContraction, name, "precision " + std::string(skyline::name(p)));
   }
 }
 
@@ -92,21 +118,15 @@ std::string wanted_kernel(const Node& node) {
 }
 
 void assign_kernels(Graph& g, const std::map<std::string, std::string>& nodes) {
-  if (nodes.empty()) return;
-  std::set<std::string> met;
-  for_contractions(g, [&](Node& n) {
-    const auto it = nodes.find(n.name);
-    if (it == nodes.end()) return;
-    met.insert(n.name);
-    if (it->second.empty()) {
-      n.attrs.erase(kKernel);
-    } else {
-      n.attrs.set(std::string(kKernel), it->second);
-    }
-  });
-  for (const auto& [name, kernel] : nodes) {
-    if (!met.contains(name)) no_contraction(name, "kernel " + kernel);
-  }
+  assign_wishes(g, kKernel, nodes, true, "kernel");
+}
+
+std::string wanted_layout(const Node& node) {
+  return node.attrs.text(kLayout, "");
+}
+
+void assign_wanted_layouts(Graph& g, const std::map<std::string, std::string>& nodes) {
+  assign_wishes(g, kLayout, nodes, false, "layout");
 }
 
 }  // namespace skyline

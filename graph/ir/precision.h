@@ -20,6 +20,7 @@ bool takes_mixed_types(const Node& node);
 
 // Conv, ConvTranspose, Gemm, MatMul and their fused forms.
 bool has_precision(const Node& node);
+bool is_contraction(std::string_view op);  // by name
 
 // Gives every contraction, bodies included, the rung `all` (model: leaves it as it is), and those named in
 // `nodes` theirs. Error{invalid} naming a node of `nodes` that is not there or is no contraction.
@@ -31,5 +32,11 @@ void assign_precision(Graph& g, Precision all, const std::map<std::string, Preci
 std::string wanted_kernel(const Node& node);
 // Error{invalid} naming a node of `nodes` that is not there or is no contraction.
 void assign_kernels(Graph& g, const std::map<std::string, std::string>& nodes);
+
+// In which form any node should be computed, as SessionOptions::node_layouts says it; "" for the default. A
+// wish, carried along by passes that keep a node's attributes.
+std::string wanted_layout(const Node& node);
+// Error{invalid} naming a node of `nodes` that is not there.
+void assign_wanted_layouts(Graph& g, const std::map<std::string, std::string>& nodes);
 
 }  // namespace skyline

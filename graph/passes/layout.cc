@@ -157,7 +157,21 @@ LayoutChoice layout_choice(const Graph& g, NodeId id) {
   return choice;
 }
 
+std::string_view name(Kind kind) noexcept {
+  constexpr std::string_view kNames[] = {"channels_first", "channels_last", "planes", ""};
+  return kNames[static_cast<size_t>(kind)];
+}
+
+Kind layout_kind_from_name(std::string_view s) {
+  for (const Kind k : {Kind::plain, Kind::last, Kind::planes}) {
+    if (s == name(k)) return k;
+  }
+  throw Error(Code::invalid, "unknown layout '" + std::string(s) +
+                                 "' of a node; known: channels_first, channels_last, planes");
+}
+
 void assign_layout(Graph& g, NodeId id, LayoutForm::Kind kind) {
+  g.node(id).attrs.erase(kMark);
   if (kind == Kind::last) g.node(id).attrs.set(std::string(kMark), std::string("NHWC"));
   if (kind == Kind::planes) g.node(id).attrs.set(std::string(kMark), std::string("planes"));
 }

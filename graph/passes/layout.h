@@ -26,7 +26,7 @@ struct LayoutForm {
     ValueId value;
     Layout layout;
   };
-  Kind kind = Kind::plain;
+  Kind kind = Kind::plain;  // names: "channels_first", "channels_last", "planes"
   std::vector<Operand> reads,
       writes;  // the values whose layout matters; a value that is read twice is once here
 };
@@ -43,7 +43,11 @@ LayoutChoice layout_choice(const Graph& g, NodeId id);
 // another order channels-last.
 bool has_layout(const Graph& g, ValueId v);
 
-// Marks the node for kAssignLayout.
+// "" for a move.
+std::string_view name(LayoutForm::Kind kind) noexcept;
+LayoutForm::Kind layout_kind_from_name(std::string_view s);  // Error{invalid} listing the known names
+
+// Marks the node for kAssignLayout; plain and moves need no mark.
 void assign_layout(Graph& g, NodeId id, LayoutForm::Kind kind);
 // Marks every node that can be channels-last.
 void assign_channels_last(Graph& g);

@@ -113,11 +113,11 @@ function drawChoices() {
   byId("node-table").replaceChildren(
     node("thead", {}, node("tr", {}, ...["node", "rung", "time", "noise", "why"].map(h => node("th", {class: "left"}, h)))),
     node("tbody", {}, ...list.map(c => node("tr", {},
-      node("td", {class: "left node", title: `${c.node}\n${c.op}${c.kernel ? ", " + c.kernel : ""}`}, c.node),
+      node("td", {class: "left node", title: [`${c.node}\n${c.op}`, c.kernel, c.layout].filter(Boolean).join(", ")}, c.node),
       node("td", {class: "left"}, node("span", {class: `rung ${c.rung}`, style: `background:var(--${c.rung})`}, c.rung)),
       node("td", {class: "left"}, bar(c.time_share / longest, `${(100 * c.time_share).toFixed(1)} %`, c.rung)),
       node("td", {class: "left"}, noise > 0 ? bar(c.noise / loudest, `${(100 * c.noise / noise).toFixed(1)} %`) : "–"),
-      node("td", {class: "left why"}, c.reason || c.kernel || "")))));
+      node("td", {class: "left why"}, [c.reason, c.kernel && `on ${c.kernel}`, c.layout].filter(Boolean).join("; "))))));
   if (!p.choices.length) byId("node-table").replaceChildren(node("tbody", {}, node("tr", {}, node("td", {class: "left why"}, `All nodes: ${p.precision}.`))));
 }
 

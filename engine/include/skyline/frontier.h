@@ -33,14 +33,15 @@ struct Figures {
   friend bool operator==(const Figures&, const Figures&) = default;
 };
 
-// Where one node is on the ladder, and why.
+// Where one node is on the ladder, and why. Products are all there; other nodes where their layout is chosen.
 struct NodeChoice {
   std::string node, op;  // the node's name in the model (SessionOptions::node_precision's key), its operator
   Precision rung = Precision::f32;
-  std::string kernel;     // what it was bound to; "" if unknown
-  double time_share = 0;  // of the plan's time, 0 to 1
-  double noise = 0;       // its share of the error at the output, in the search's own unit; 0 for f32
-  std::string reason;     // "stays f32: +0.31 pp for 0.2 ms"; "" if the search says nothing
+  std::string kernel;       // what it was bound to; "" if unknown
+  double time_share = 0;    // of the plan's time, 0 to 1
+  double noise = 0;         // its share of the error at the output, in the search's own unit; 0 for f32
+  std::string reason;       // "stays f32: +0.31 pp for 0.2 ms"; "" if the search says nothing
+  std::string layout = {};  // as SessionOptions::node_layouts has it; "": as `layouts` of the point says
   friend bool operator==(const NodeChoice&, const NodeChoice&) = default;
 };
 
@@ -92,6 +93,8 @@ struct FrontierInfo {
   std::string tool;  // name and version of what wrote it
   // Of activations by name, low to high: what int8 nodes take their scales from.
   std::map<std::string, std::pair<double, double>> ranges = {};
+  // Of those among them that products read, by channel: what int8 nodes correct their biases by.
+  std::map<std::string, std::vector<double>> means = {};
   friend bool operator==(const FrontierInfo&, const FrontierInfo&) = default;
 };
 

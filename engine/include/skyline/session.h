@@ -36,6 +36,10 @@ struct SessionOptions {
   // "gemm", ...), a row of op "gemm" (`skyline kernels list`), or "apart" for the default one outside of
   // chains that are computed in strips. A wish: a node that the kernel cannot take runs on the default.
   std::map<std::string, std::string> node_kernels = {};
+  // How activations of single nodes are laid out, by name of the node, whatever `layouts` says of the others:
+  // "channels_first", "channels_last", or "planes" for a convolution that reads the one and writes the other.
+  // A wish: a node that passes make part of another, or that has no such form, is laid out by `layouts`.
+  std::map<std::string, std::string> node_layouts = {};
   // The user's own rows, which `node_kernels` may name too (ADD_A_KERNEL.md). They must outlive the session.
   std::vector<const KernelInfo*> kernels = {};
   std::string isa = "native";  // a level as isa_level() takes it; caps which kernels are chosen

@@ -32,6 +32,8 @@ inline skyline::Frontier random_frontier(unsigned seed, size_t points) {
   f.info.model_sha1 = std::string(40, 'a');
   f.info.machine = {{"cpu", "some\tCPU"}, {"cpus", "2"}, {"os", "Linux"}};
   f.info.data = {"images", 100, 200, 300};
+  f.info.ranges = {{"x", {-0.1, 2.5}}};
+  f.info.means = {{"x", {0.1, 1.0 / 3, -0.05}}};
   f.info.seed = ~uint64_t{0};
   f.info.tool = "skyline 0.1.0";
   for (size_t i = 0; i < points; ++i) {
@@ -52,7 +54,8 @@ inline skyline::Frontier random_frontier(unsigned seed, size_t points) {
     for (int n = 0; n < 5; ++n) {
       p.choices.push_back({"conv_" + std::to_string(n), "Conv",
                            static_cast<skyline::Precision>(1 + random() % 6), "dense_amx", draw(0, 0.2),
-                           draw(0, 1e-9), random() % 2 ? "stays f32: +0.31 pp for 0.2 ms" : ""});
+                           draw(0, 1e-9), random() % 2 ? "stays f32: +0.31 pp for 0.2 ms" : "",
+                           random() % 2 ? "channels_last" : ""});
     }
     f.points.push_back(p);
   }

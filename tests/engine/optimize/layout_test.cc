@@ -2,6 +2,9 @@
 
 #include "engine/optimize/layout_model.h"
 #include "engine/optimize/measure.h"
+#include "graph/ir/precision.h"
+#include "skyline/model.h"
+#include "skyline/session.h"
 #include "tests/graph/passes/build.h"
 
 using namespace skyline;
@@ -175,6 +178,14 @@ TEST_CASE("measured layout costs: of any node, known the second time") {
   }
   CHECK(costs.move(b.g.fact(x), Layout::first) > 0);
   CHECK(costs.move(b.g.fact(x), Layout::last) > 0);
+
+  // A table gets what was measured, and what it has is not measured.
+  CostTable table;
+  MeasuredLayoutCosts kept(isa_detected(), 1, &table);
+  const Fact fresh = Fact::fixed(DType::f32, {1, 16, 11, 13});
+  const double seconds = kept.move(fresh, Layout::first);
+  CHECK(table.size() == 1);
+  CHECK(MeasuredLayoutCosts(isa_detected(), 1, &table).move(fresh, Layout::first) == seconds);
 }
 
 TEST_CASE("every layout policy computes the same") {
@@ -193,4 +204,49 @@ TEST_CASE("every layout policy computes the same") {
     CHECK(layout_policy_from_name(name(policy)) == policy);
   }
   CHECK_THROWS_AS(layout_policy_from_name("sideways"), Error);
+}
+
+TEST_CASE("layouts of single nodes by wish: kept by every policy, as far as the node has the form") {
+  Build b;
+  const ValueId x = b.input({1, 3, 12, 10});
+  const ValueId a = b.node("Relu", {conv(b, x, 3, 8)});
+  const ValueId p = b.node("MaxPool", {a}, {{"kernel_shape", Dims{2, 2}}});
+  b.output(b.node("Softmax", {conv(b, p, 8, 5)}, {{"axis", int64_t{1}}}));
+  const auto named = [&](const char* name) {
+    for (NodeId id : b.g.order()) {
+      if (b.g.node(id).is(name)) return b.g.node(id).name;
+    }
+    return std::string();
+  };
+  const auto form_of = [](const Graph& g, const std::string& node) {
+    for (NodeId id : g.order()) {
+      if (g.node(id).name == node) return g.node(id).attrs.text("assigned_layout", "");
+    }
+    return std::string("?");
+  };
+  for (const LayoutPolicy policy : {LayoutPolicy::modelled, LayoutPolicy::measured,
+                                    LayoutPolicy::channels_first, LayoutPolicy::channels_last}) {
+    CAPTURE(name(policy));
+    Graph marked = b.g;
+    assign_wanted_layouts(marked, {{named("MaxPool"), "channels_first"},
+                                   {named("Softmax"), "planes"},  // it has no such form
+                                   {named("Conv"), "channels_last"}});
+    assign_layouts(marked, policy, isa_detected(), 1);
+    CHECK(form_of(marked, named("MaxPool")) == "");
+    CHECK(form_of(marked, named("Conv")) == "NHWC");
+    CHECK(form_of(marked, named("Softmax")) != "planes");
+    (void)optimized(marked, {layout_passes().begin(), layout_passes().end()}, 1e-5);
+  }
+  const Model model{Graph(b.g)};
+  const std::vector<Value> in{Value(random_tensor({1, 3, 12, 10}, b.random))};
+  const Session plain(model, {.threads = 1});
+  const Session wished(
+      model, {.threads = 1,
+              .node_layouts = {{named("MaxPool"), "channels_first"}, {named("Conv"), "channels_last"}}});
+  const auto y = plain.run(in), z = wished.run(in);
+  for (int64_t i = 0; i < y[0].tensor().size(); ++i)
+    CHECK(z[0].tensor().data<float>()[i] == doctest::Approx(y[0].tensor().data<float>()[i]).epsilon(1e-5));
+  CHECK(wished.explain_plan(in) != plain.explain_plan(in));
+  CHECK_THROWS_AS(Session(model, {.threads = 1, .node_layouts = {{"nobody", "planes"}}}), Error);
+  CHECK_THROWS_AS(Session(model, {.threads = 1, .node_layouts = {{named("MaxPool"), "sideways"}}}), Error);
 }

@@ -56,7 +56,7 @@ TEST_CASE("a user's kernel is chosen where it is faster, and only there") {
   const auto chosen = choose_kernels(variants, x, nullptr, {}, {});
   REQUIRE(chosen.contains(name));
   CHECK(chosen.at(name) == "mine_6x16");
-  variants.set_kernels(chosen);
+  variants.set_wishes({chosen, {}});
   const Session fast = variants.session({Precision::f32});
   CHECK(kernel_of_first_product(fast, x) == "mine_6x16");
   CHECK(kernel_of_first_product(Session(model, {.threads = 1, .isa = "sse2"}), x) != "mine_6x16");

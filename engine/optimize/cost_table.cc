@@ -1,4 +1,4 @@
-#include "engine/search/cost_table.h"
+#include "engine/optimize/cost_table.h"
 
 #include <algorithm>
 #include <cmath>
@@ -10,6 +10,7 @@
 
 #include "engine/optimize/race.h"
 #include "graph/ir/op.h"
+#include "kernels/base/cpu.h"
 #include "skyline/frontier.h"
 
 namespace skyline {
@@ -18,7 +19,7 @@ namespace {
 using Json = nlohmann::json;
 
 constexpr const char* kSchema = "skyline.costs";
-constexpr int kVersion = 1;
+constexpr int kVersion = 2;
 constexpr std::uintmax_t kMostBytes = 64 << 20;
 // An operator that takes longer than an hour was not measured.
 constexpr double kMostSeconds = 3600;
@@ -29,12 +30,6 @@ std::string this_machine() {
     if (key != "os") out += "; " + key + " " + value;
   }
   return out;
-}
-
-void append(std::string& key, const Fact& f) {
-  key += std::string(name(f.dtype));
-  for (Dim d : f.dims) key += "," + std::to_string(d.known() ? d.value() : -1);
-  key += ";";
 }
 
 template <class T>
@@ -113,9 +108,24 @@ std::optional<double> CostTable::find(const std::string& key) const {
   return it == seconds_.end() ? std::nullopt : std::optional(it->second);
 }
 
-std::string cost_signature(const Graph& g, NodeId node) {
+void CostTable::put(const std::string& key, double seconds) {
+  if (seconds > 0 && std::isfinite(seconds)) seconds_[key] = seconds;
+}
+
+void append_fact(std::string& key, const Fact& f) {
+  key += std::string(name(f.dtype));
+  for (Dim d : f.dims) key += "," + std::to_string(d.known() ? d.value() : -1);
+  key += ";";
+}
+
+std::string weights_home(int64_t bytes) {
+  const kernels::CpuInfo& cpu = kernels::cpu_info();
+  return bytes <= cpu.l2 ? "l2" : bytes <= cpu.l3 ? "l3" : "memory";
+}
+
+std::string operator_signature(const Graph& g, NodeId node) {
   const Node& n = g.node(node);
-  std::string key = std::string(n.op->name) + " ";
+  std::string key = std::string(n.op->domain) + "." + std::string(n.op->name) + " ";
   for (const auto& [name, value] : n.attrs) {
     key += name + "=";
     append(key, value);
@@ -123,17 +133,31 @@ std::string cost_signature(const Graph& g, NodeId node) {
   }
   for (ValueId v : n.inputs) {
     key += v == kNoValue ? "-" : g.constant(v) ? "c" : "v";
-    if (v != kNoValue) append(key, g.fact(v));
+    if (v == kNoValue) continue;
+    append_fact(key, g.fact(v));
+    // Small integers are sizes, axes and the like: the work depends on them.
+    const Tensor* t = g.constant(v);
+    if (t && t->dtype() == DType::i64 && t->size() <= 16)
+      append_list(key, std::vector<int64_t>(t->data<int64_t>(), t->data<int64_t>() + t->size()));
   }
   key += ">";
+  for (ValueId v : n.outputs) {
+    if (v != kNoValue) append_fact(key, g.fact(v));
+  }
+  return key;
+}
+
+std::string cost_signature(const Graph& g, NodeId node) {
+  const Node& n = g.node(node);
+  std::string key = operator_signature(g, node) + ">";
   for (const Use& u : g.value(n.out(0)).uses) key += std::string(g.node(u.node).op->name) + ",";
   return key;
 }
 
 std::string cost_key(const std::string& signature, Precision rung, const std::string& kernel, int64_t batch,
-                     int threads) {
+                     int threads, const std::string& weights) {
   return signature + "|" + std::string(name(rung)) + "|" + (kernel.empty() ? "default" : kernel) + "|b" +
-         std::to_string(batch) + "|t" + std::to_string(threads);
+         std::to_string(batch) + "|t" + std::to_string(threads) + "|w " + weights;
 }
 
 double speed_factor(const std::vector<std::pair<double, double>>& known_and_now) {

@@ -1,4 +1,4 @@
-#include "engine/search/cost_table.h"
+#include "engine/optimize/cost_table.h"
 
 #include <doctest/doctest.h>
 
@@ -69,7 +69,7 @@ TEST_CASE("cost table: damaged files and those of other machines are refused wit
   other.replace(other.find("skyline 0.1.0"), 7, "someone");
   refused(other, "another machine or version");
   other = good;
-  other.replace(other.find("\"version\": 1"), 12, "\"version\": 9");
+  other.replace(other.find("\"version\": 2"), 12, "\"version\": 9");
   refused(other, "another version");
   other = good;
   other.replace(other.find("0.001"), 5, "-1.00");
@@ -80,14 +80,17 @@ TEST_CASE("cost table: damaged files and those of other machines are refused wit
 TEST_CASE("cost table: keys tell rungs, kernels, batches, threads and shapes apart, and not names") {
   const Model model = Model::load(std::string(SKYLINE_SOURCE_DIR) + "/tests/data/digits/model.onnx");
   const Variants v(model, {.threads = 1});
-  const std::string s = v.signature(0);
+  const std::string s = v.cost_key(0, Precision::f32, "");
   CHECK(s.find(v.flow().products[0].name) == std::string::npos);
-  CHECK(s != v.signature(1));
-  const std::string key = cost_key(s, Precision::f32, "", 1, 1);
-  CHECK(key != cost_key(s, Precision::bf16, "", 1, 1));
-  CHECK(key != cost_key(s, Precision::f32, "winograd", 1, 1));
-  CHECK(key != cost_key(s, Precision::f32, "", 2, 1));
-  CHECK(key != cost_key(s, Precision::f32, "", 1, 2));
+  CHECK(s != v.cost_key(1, Precision::f32, ""));
+  const std::string key = cost_key("s", Precision::f32, "", 1, 1, "l2");
+  CHECK(key != cost_key("t", Precision::f32, "", 1, 1, "l2"));
+  CHECK(key != cost_key("s", Precision::bf16, "", 1, 1, "l2"));
+  CHECK(key != cost_key("s", Precision::f32, "winograd", 1, 1, "l2"));
+  CHECK(key != cost_key("s", Precision::f32, "", 2, 1, "l2"));
+  CHECK(key != cost_key("s", Precision::f32, "", 1, 2, "l2"));
+  CHECK(key != cost_key("s", Precision::f32, "", 1, 1, weights_home(int64_t{1} << 40)));
+  CHECK(weights_home(1) == "l2");
   CHECK(speed_factor({{1, 2}, {2, 4}, {1, 9}}) == 2);
   CHECK(speed_factor({}) == 1);
 }
