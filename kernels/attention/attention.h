@@ -117,6 +117,9 @@ struct AttentionBf16 : KernelInfo {
   // whether all are finite.
   bool (*keys)(const void* k, DType type, int64_t row, int64_t n, int64_t size, const PanelShape& shape,
                std::byte* to) noexcept;
+  // The same for the rows of V, which are those of B.
+  bool (*values)(const void* v, DType type, int64_t row, int64_t n, int64_t size, const PanelShape& shape,
+                 std::byte* to) noexcept;
   // In place of the n floats s: exp(s - m) in bf16, and zeros up to a multiple of 32, within 2^-8 of it.
   // Returns the sum.
   float (*exponentials)(float* s, int64_t n, float m) noexcept;

@@ -85,9 +85,7 @@ struct Unit : AttentionRows {
   }
   bool pack_values(int64_t j, int64_t n) const {
     const void* v = element(a.v, p.shape.v, offset(a.v_at, item, 0, j));
-    dense_pack(kernel, {.b = v, .type = p.shape.v, .k_stride = a.v_at.row, .n_stride = 1}, {.k = n},
-               p.shape.v_size, w.v);
-    return *kernel.column_sums(w.v, p.shape.v_size, n) == 0;
+    return p.bf16->values(v, p.shape.v, a.v_at.row, n, p.shape.v_size, kernel.shape(p.shape.v_size, n), w.v);
   }
 
   // c = rows * b, m x n over k values; add: to what is there.

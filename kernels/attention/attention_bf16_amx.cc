@@ -83,6 +83,32 @@ bool keys(const void* k, DType type, int64_t row, int64_t n, int64_t size, const
   return finite;
 }
 
+// Rows of V in pairs: a word of B is a number of each.
+bool values(const void* v, DType type, int64_t row, int64_t n, int64_t size, const PanelShape& shape,
+            std::byte* to) noexcept {
+  bool finite = true;
+  const int64_t bytes = type == DType::f32 ? 4 : 2;
+  const auto* from = static_cast<const std::byte*>(v);
+  // Lane 2i takes number i of the first row, lane 2i + 1 that of the second.
+  const __m512i even_lanes = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+  const __m512i low =
+      _mm512_or_si512(even_lanes, _mm512_slli_epi32(_mm512_add_epi32(even_lanes, _mm512_set1_epi32(32)), 16));
+  const __m512i high = _mm512_add_epi16(low, _mm512_set1_epi16(kLanes));
+  for (int64_t j = 0; j < size; j += shape.nr) {
+    const int64_t panel = j / shape.nr, stride = shape.stride(panel);
+    std::byte* step = to + shape.offset(panel);
+    for (int64_t kk = 0; kk < shape.steps * 2; kk += 2, step += stride) {
+      const auto at = [&](int64_t i) {
+        return i < n ? numbers(from + (i * row + j) * bytes, type, size - j, finite) : _mm512_setzero_si512();
+      };
+      const __m512i even = at(kk), odd = at(kk + 1);
+      _mm512_storeu_si512(step, _mm512_permutex2var_epi16(even, low, odd));
+      if (stride > 64) _mm512_storeu_si512(step + 64, _mm512_permutex2var_epi16(even, high, odd));
+    }
+  }
+  return finite;
+}
+
 // exp(x) within 1e-4 of itself; 0 below 2^-126.
 inline __m512 rough_exp(__m512 x) {
   const __m512 t = _mm512_mul_ps(x, _mm512_set1_ps(1.44269504f));
@@ -131,6 +157,7 @@ constinit const AttentionBf16 attention_bf16_amx = {{.name = "attention_bf16_amx
                                                      .out = DType::f32},
                                                     &dense_bf16_amx,
                                                     keys,
+                                                    values,
                                                     exponentials,
                                                     scale};
 

@@ -34,6 +34,7 @@ struct AttentionRows {
   }
   // What the rows [r0, r1) may see; of rows that see different keys all from the first to the last.
   Range visible(int64_t item, int64_t r0, int64_t r1) const {
+    if (!p.shape.causal && p.shape.left < 0 && p.shape.right < 0) return visible(item, r0);
     Range all{p.shape.kv_len, 0};
     for (int64_t r = r0; r < r1; ++r) {
       const Range keys = visible(item, r);
