@@ -88,6 +88,7 @@ bool has_stride(const ConvProblem& p) {
   return p.stride != Dims3{1, 1, 1};
 }
 // Whether pixels are copied to where they lie side by side, for a stride's sake or that of their distances.
+constexpr int64_t kManyPixels = 64;  // copying more costs what it saves
 bool is_gathered(const ConvProblem& p) {
   return has_stride(p) || (p.ic % 1024 == 0 && p.n * p.out_pixels() < kManyPixels);
 }

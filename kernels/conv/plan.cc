@@ -345,14 +345,13 @@ const GemmKernel* choose_kernel(const ConvProblem& p, IsaSet isa) {
 
 // dots: one with a packing of its own may be chosen.
 const DirectKernel* choose_direct(const ConvProblem& p, IsaSet isa, bool dots = false) {
-  const bool few = p.taps() == 1 && p.n * p.out_pixels() < kManyPixels;
   // A strided window saves loads where a vector of channels is all that shares a pixel; with more, its
   // smaller tiles cost 4 to 10 % (3x3 over 3 to 512 channels, a Xeon with AVX-512).
   const bool strided_windows = p.oc / p.groups <= 16;
   return find_kernel<DirectKernel>("direct", isa, [&](const DirectKernel& k) {
     if (k.max_n > 0) return dots && dots_pay(p, k);
     if (k.window && k.stride > 1 && !strided_windows) return false;
-    return p.oc / p.groups >= k.min_n && !(k.min_n > 0 && (few || p.taps() > 1)) &&
+    return p.oc / p.groups >= k.min_n && !(k.min_n > 0 && p.taps() > 1) &&
            (!k.window || (k.window == p.kernel[2] && k.stride * p.dilation[2] == p.stride[2]));
   });
 }

@@ -47,9 +47,6 @@ size_t depthwise_bytes_packed(const ConvProblem& p) noexcept;
 size_t depthwise_bytes_tables(const ConvProblem& p) noexcept;
 void pack_depthwise_bytes(const ConvProblem& p, const void* w, std::byte* packed) noexcept;
 void run_direct(const ConvRun& run) noexcept;
-// Of fewer pixels than this, tiles of 6 would leave much of the last one empty, and read all weights for
-// each.
-inline constexpr int64_t kManyPixels = 64;
 size_t direct_scratch(const ConvProblem& p) noexcept;  // per thread
 size_t dots_packed(const ConvProblem& p) noexcept;     // weights of a direct kernel for few channels
 void run_winograd(const ConvRun& run) noexcept;
