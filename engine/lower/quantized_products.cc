@@ -6,7 +6,6 @@
 #include "engine/lower/families.h"
 #include "engine/lower/quantized.h"
 #include "kernels/base/parallel.h"
-#include "kernels/gemm/dense.h"
 #include "kernels/gemm/gemm.h"
 #include "kernels/layout/layout.h"
 #include "kernels/quantize/quantize.h"
@@ -45,75 +44,6 @@ std::optional<WeightZeros> weight_zeros(const Lowering& l, size_t i, DType of, i
   if (!t || t->dtype() != of || t->rank() > 1 || (t->size() != 1 && t->size() != outputs))
     return std::nullopt;
   return WeightZeros{std::make_shared<const Tensor>(*t), t->size() != 1};
-}
-
-// ---- sums with other codes: (r, r_scale, r_zero, z_scale, z_zero), from input `at` on
-
-struct AddedCodes {
-  size_t at = 0;
-  CodeSum sum;
-  // Where the product's kernel cannot add them: run behind it, on its result.
-  SpanFn apart = nullptr;
-  QBinaryParams params;
-  NdPlan span;
-
-  void set(const StepArgs& s, int64_t ldr, int64_t stride, Epilogue& e) const noexcept {
-    if (apart) return;
-    e.codes = s.input<std::byte>(at);
-    e.ldr = ldr;
-    e.stride_r = stride;
-    e.sum = sum;
-  }
-  void finish(const StepArgs& s) const noexcept {
-    if (!apart) return;
-    const void *first = s.out[0], *second = s.in[at];
-    if (sum.codes_first) std::swap(first, second);
-    run_binary(apart, span, 1, 1, first, second, s.out[0], &params, s.threads);
-  }
-};
-
-// The terms of QLinearAdd in the order in which it computes them. Nothing if a sum may leave 32 bits.
-std::optional<CodeSum> code_sum(const QBinaryParams& p, bool codes_first) {
-  const float a = p.a.scale / p.y.scale, b = p.b.scale / p.y.scale;
-  CodeSum s{a, b, 0, codes_first};
-  if (codes_first) std::swap(s.own, s.other);
-  s.fixed =
-      static_cast<float>(p.y.zero) - (a * static_cast<float>(p.a.zero) + b * static_cast<float>(p.b.zero));
-  const double most = 255 * (double{a} + double{b}) + std::fabs(double{s.fixed});
-  return most < 2e9 ? std::optional(s) : std::nullopt;
-}
-
-// own: the parameters of the product's codes. taken: its kernel adds others in its epilogue.
-std::optional<AddedCodes> added_codes(const Lowering& l, size_t at, QuantParams own, bool taken) {
-  const DType t = l.out_type();
-  if (l.in_type(at) != t || l.in_dims(at) != l.out_dims()) return std::nullopt;
-  const auto r_scale = constant_scale(l, at + 1), z_scale = constant_scale(l, at + 3, false);
-  const auto r_zero = constant_zero(l, at + 2, t), z_zero = constant_zero(l, at + 4, t);
-  if (!r_scale || !z_scale || !r_zero || !z_zero) return std::nullopt;
-  const bool codes_first = l.attrs().integer("codes_first", 0) != 0;
-  AddedCodes c;
-  c.at = at;
-  c.params = {own, {*r_scale, *r_zero}, {*z_scale, *z_zero}};
-  if (codes_first) std::swap(c.params.a, c.params.b);
-  const auto sum = code_sum(c.params, codes_first);
-  c.sum = sum.value_or(CodeSum{.codes_first = codes_first});
-  if (taken && sum) return c;
-  c.apart = quantize_kernels(l.isa).add[t == DType::i8];
-  const Dims all = {element_count(l.out_dims())};
-  const std::span<const int64_t> shapes[] = {all, all};
-  return make_broadcast_plan(all, shapes, &c.span) ? std::optional(c) : std::nullopt;
-}
-
-// Whether the epilogue takes other codes. That of tiles could, but ResNet-50 took 3 % longer than with the
-// sum apart (Xeon, model 143).
-bool takes_codes(const GemmPlan& p) {
-  return p.dense && !p.dense->floats() && p.dense->row_block == 1;
-}
-std::string_view name_of(const std::optional<AddedCodes>& c) {
-  return !c ? "" : c->apart ? "+qlinear_add" : "+add";
-}
-int place_of(const std::optional<AddedCodes>& c) {
-  return c && !c->apart ? static_cast<int>(c->at) : -1;
 }
 
 // ---- matrix products
@@ -219,26 +149,21 @@ std::vector<float> column_scales(float a, const std::vector<float>& b, float y, 
   return out;
 }
 
-// Quantized results: the sums plus bias, times a constant scale per column, plus a zero point; then the sum
-// with other codes.
+// Quantized results: the sums plus bias, times a constant scale per column, plus a zero point.
 Lowered quantized_result(const IntegerProduct& p, ZeroPoint a_zero, std::vector<float> scales, int32_t y_zero,
-                         std::optional<size_t> bias, const std::optional<AddedCodes>& codes) {
+                         std::optional<size_t> bias) {
   return Lowered{.code = step_code([=, scales = std::move(scales)](const StepArgs& s) {
                    Epilogue e;
                    e.scale_n = scales.data();
                    e.zero_point = y_zero;
                    e.bias_i32 = bias ? s.input<int32_t>(*bias) : nullptr;
-                   if (codes) codes->set(s, p.args.ldc, p.args.stride_c, e);
                    p.run(s, s.in[p.in.a], a_zero.read(s), e);
-                   if (codes) codes->finish(s);
                  }),
-                 .kernel = kernel_name(p) + std::string(name_of(codes)),
-                 .workspace = p.workspace,
-                 .in_place = place_of(codes)};
+                 .kernel = kernel_name(p),
+                 .workspace = p.workspace};
 }
 
-// (a, a_scale, a_zero, b, b_scale, b_zero, y_scale, y_zero), and with kSum what AddedCodes takes.
-template <bool kSum>
+// (a, a_scale, a_zero, b, b_scale, b_zero, y_scale, y_zero)
 std::optional<Lowered> lower_qlinear_matmul(Lowering& l) {
   const auto p = integer_product(l, {0, 3, 2, 5}, l.in_type(0));
   const auto a_zero = zero_point(l, 2, l.in_type(0));
@@ -248,13 +173,10 @@ std::optional<Lowered> lower_qlinear_matmul(Lowering& l) {
   const auto a = constant_scale(l, 1), y = constant_scale(l, 6, false);
   const auto b = constant_scales(l, 4, n, true);
   if (!a || !b || !y) return std::nullopt;
-  const auto codes = kSum ? added_codes(l, 8, {*y, *y_zero}, takes_codes(p->plan)) : std::nullopt;
-  if (kSum && !codes) return std::nullopt;
-  return quantized_result(*p, *a_zero, column_scales(*a, *b, *y, n), *y_zero, std::nullopt, codes);
+  return quantized_result(*p, *a_zero, column_scales(*a, *b, *y, n), *y_zero, std::nullopt);
 }
 
-// (A, a_scale, a_zero, B, b_scale, b_zero, C, y_scale, y_zero), and with kSum what AddedCodes takes.
-template <bool kSum>
+// (A, a_scale, a_zero, B, b_scale, b_zero, C, y_scale, y_zero)
 std::optional<Lowered> lower_qgemm(Lowering& l) {
   const auto p = integer_product(l, {0, 3, 2, 5}, l.in_type(0), l.attrs().integer("transA", 0) != 0,
                                  l.attrs().integer("transB", 0) != 0);
@@ -276,10 +198,8 @@ std::optional<Lowered> lower_qgemm(Lowering& l) {
   const auto y = real ? std::optional(1.0f) : constant_scale(l, 7, false);
   const auto y_zero = real ? std::optional(0) : constant_zero(l, 8, l.out_type());
   if (!y || !y_zero) return std::nullopt;
-  const auto codes = kSum && !real ? added_codes(l, 9, {*y, *y_zero}, takes_codes(p->plan)) : std::nullopt;
-  if (kSum && !codes) return std::nullopt;
   return quantized_result(*p, *a_zero, column_scales(l.attrs().real("alpha", 1.0f) * *a, *b, *y, n), *y_zero,
-                          bias, codes);
+                          bias);
 }
 
 // ---- results in f32: sums times (a_scale * b_scale), plus bias
@@ -445,13 +365,6 @@ std::string kernel_name(const IntegerConv& c) {
          (c.x_at != SIZE_MAX || c.y_at != SIZE_MAX ? "+nchw" : "");
 }
 
-bool takes_codes(const IntegerConv& c) {
-  const ConvMethod method = c.plan->algorithm->method;
-  if (c.y_at != SIZE_MAX) return false;  // pixels lie otherwise
-  return (method == ConvMethod::lines || method == ConvMethod::patches || method == ConvMethod::gemm) &&
-         takes_codes(c.plan->gemm);
-}
-
 std::optional<Lowered> lower_conv_integer(Lowering& l) {
   const auto c = integer_conv(l, 1, 3);
   const auto zero = zero_point(l, 2, l.in_type(0));
@@ -461,8 +374,7 @@ std::optional<Lowered> lower_conv_integer(Lowering& l) {
                  .workspace = c->workspace};
 }
 
-// (x, x_scale, x_zero, w, w_scale, w_zero, y_scale, y_zero, bias), and with kSum what AddedCodes takes.
-template <bool kSum>
+// (x, x_scale, x_zero, w, w_scale, w_zero, y_scale, y_zero, bias)
 std::optional<Lowered> lower_qlinear_conv(Lowering& l) {
   const auto c = integer_conv(l, 3, 5);
   const auto zero = zero_point(l, 2, l.in_type(0));
@@ -474,35 +386,27 @@ std::optional<Lowered> lower_qlinear_conv(Lowering& l) {
   if (!x || !y || !w) return std::nullopt;
   const bool bias = l.has(8);
   if (bias && (l.in_type(8) != DType::i32 || l.in_dims(8) != Dims{oc})) return std::nullopt;
-  const auto codes = kSum ? added_codes(l, 9, {*y, *y_zero}, takes_codes(*c)) : std::nullopt;
-  if (kSum && !codes) return std::nullopt;
-  return Lowered{.code = step_code([c = *c, zero = *zero, y_zero = *y_zero, bias, codes,
+  return Lowered{.code = step_code([c = *c, zero = *zero, y_zero = *y_zero, bias,
                                     scales = column_scales(*x, *w, *y, oc)](const StepArgs& s) {
                    Epilogue e;
                    e.scale_n = scales.data();
                    e.zero_point = y_zero;
                    e.bias_i32 = bias ? s.input<int32_t>(8) : nullptr;
-                   if (codes) codes->set(s, 0, 0, e);
                    c.run(s, zero.read(s), e);
-                   if (codes) codes->finish(s);
                  }),
-                 .kernel = kernel_name(*c) + std::string(name_of(codes)),
-                 .workspace = c->workspace,
-                 .in_place = place_of(codes)};
+                 .kernel = kernel_name(*c),
+                 .workspace = c->workspace};
 }
 
 constexpr LowerRow kRows[] = {
     {"MatMulInteger", "", lower_matmul_integer},
-    {"QLinearMatMul", "", lower_qlinear_matmul<false>},
-    {"QLinearMatMulAdd", "skyline", lower_qlinear_matmul<true>},
-    {"QGemm", "com.microsoft", lower_qgemm<false>},
-    {"QGemmAdd", "skyline", lower_qgemm<true>},
+    {"QLinearMatMul", "", lower_qlinear_matmul},
+    {"QGemm", "com.microsoft", lower_qgemm},
     {"MatMulIntegerToFloat", "com.microsoft", lower_matmul_to_float},
     {"DynamicQuantizeMatMul", "com.microsoft", lower_dynamic_matmul},
     {"ConvInteger", "", lower_conv_integer},
-    {"QLinearConv", "", lower_qlinear_conv<false>},
-    {"QLinearConv", "skyline", lower_qlinear_conv<false>},
-    {"QLinearConvAdd", "skyline", lower_qlinear_conv<true>},
+    {"QLinearConv", "", lower_qlinear_conv},
+    {"QLinearConv", "skyline", lower_qlinear_conv},
 };
 
 }  // namespace

@@ -1,9 +1,7 @@
 // The QLinear operators of com.microsoft on 8-bit tensors. Where the order of f32 operations decides which
 // integer comes out, it is that of ONNX Runtime on a CPU with fused multiply-add.
-#include <algorithm>
 #include <array>
 
-#include "graph/ir/interpret.h"
 #include "graph/ops/cast.h"
 #include "graph/ops/elementwise.h"
 #include "graph/ops/families.h"
@@ -397,55 +395,6 @@ void eval_concat(EvalContext& c) {
   c.out(0, y);
 }
 
-// ---- skyline.QLinearConvAdd, QLinearMatMulAdd, QGemmAdd: the inputs of a product, as many as it can have,
-// then (R, R_scale, R_zero, Z_scale, Z_zero): what QLinearAdd makes of the product's result Y and R of its
-// dims, as (Y, R), or with attribute "codes_first" as (R, Y).
-
-struct SummedProduct {
-  const char *name, *domain;
-  size_t inputs, scale, zero;  // how many; where those of Y are
-};
-constexpr SummedProduct kSummedConv{"QLinearConv", "", 9, 6, 7}, kSummedMatMul{"QLinearMatMul", "", 8, 6, 7},
-    kSummedGemm{"QGemm", "com.microsoft", 9, 7, 8};
-
-template <const SummedProduct& kProduct>
-void infer_summed(InferContext& c) {
-  op(kProduct.name, kProduct.domain).infer(c);
-  require_byte(c.in(kProduct.inputs).dtype, "R");
-}
-
-template <const SummedProduct& kProduct>
-void eval_summed(EvalContext& c) {
-  op(kProduct.name, kProduct.domain).eval(c);
-  const size_t r = kProduct.inputs;
-  if (c.values()[0].tensor().dims() != c.in(r).dims())
-    throw Error(Code::invalid, "R is " + to_string(c.in(r).dims()) + " for a result of " +
-                                   to_string(c.values()[0].tensor().dims()));
-  const auto given = [&](size_t i) { return c.has(i) ? c.value(i) : Value(); };
-  std::vector<Value> in = {c.values()[0], given(kProduct.scale), given(kProduct.zero), given(r),
-                           given(r + 1),  given(r + 2),          given(r + 3),         given(r + 4)};
-  if (c.attrs().integer("codes_first", 0) != 0) std::rotate(in.begin(), in.begin() + 3, in.begin() + 6);
-  Node add;
-  add.op = &op("QLinearAdd", "com.microsoft");
-  add.name = c.node.name;
-  add.outputs = {c.node.out(0)};
-  c.out(0, evaluate_node(add, in, c.limits)[0]);
-}
-
-template <const SummedProduct& kProduct>
-Work work_summed(const Node& n, std::span<const Fact> in, std::span<const Fact> out) {
-  Work w = op(kProduct.name, kProduct.domain).work(n, in, out);
-  w.flops += 4 * out[0].elements();
-  return w;
-}
-
-template <const SummedProduct& kProduct>
-constexpr OpDef summed_row(std::string_view name) {
-  const int inputs = static_cast<int>(kProduct.inputs) + 5;
-  return quantized_row("skyline", name, inputs, inputs, infer_summed<kProduct>, eval_summed<kProduct>,
-                       work_summed<kProduct>);
-}
-
 Work work_pool(const Node&, std::span<const Fact> in, std::span<const Fact>) {
   return {.flops = in[0].elements()};
 }
@@ -461,9 +410,6 @@ constexpr OpDef kOps[] = {
                   work_pool),
     quantized_row("com.microsoft", "QLinearAveragePool", 4, 5, infer_average_pool, eval_average_pool,
                   work_pool),
-    summed_row<kSummedConv>("QLinearConvAdd"),
-    summed_row<kSummedMatMul>("QLinearMatMulAdd"),
-    summed_row<kSummedGemm>("QGemmAdd"),
     quantized_row("com.microsoft", "QLinearConcat", 5, kMany, infer_concat, eval_concat, nullptr),
 };
 

@@ -22,7 +22,6 @@ extern const Pass kFoldConstants;       // what depends on constants and static 
 extern const Pass kFoldDequantize;      // the same for DequantizeLinear, which precision passes want to see
 extern const Pass kFuseQuantized;       // between DequantizeLinear and QuantizeLinear -> on integers
 extern const Pass kFuseIntegerToFloat;  // a product that reads DequantizeLinear nodes, its result f32
-extern const Pass kFuseCodeSum;         // a product of integers and the QLinearAdd that reads it
 extern const Pass kFuseDynamic;         // integer products by scales found at run time
 extern const Pass
     kKeepIntegerWeights;      // a product of f32 that reads DequantizeLinear of constants -> MatMulNBits

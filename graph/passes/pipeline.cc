@@ -39,7 +39,7 @@ const std::array kLayout = {kAssignLayout,
                             // The moves that it has brought meet and cancel.
                             kMergeTransposes, kMergeReshapes, kFoldConstants, kRemoveIdentity, kMergeCommon};
 
-const std::array kFinal = {kFuseStrips, kFuseElementwise, kFuseCodeSum};
+const std::array kFinal = {kFuseStrips, kFuseElementwise};
 
 }  // namespace
 

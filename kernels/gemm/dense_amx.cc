@@ -35,18 +35,11 @@ struct FinishOther {
 
 template <class Dot, class T>
 void run_bytes(const DenseTile& t) {
-  switch (byte_form<T>(t.epilogue, 0, t.n)) {
-    case ByteForm::plain:
-      return run_tiles<Dot, FinishBytes<T, ByteForm::plain>>(t);
-    case ByteForm::zero:
-      return run_tiles<Dot, FinishBytes<T, ByteForm::zero>>(t);
-    case ByteForm::clamped:
-      return run_tiles<Dot, FinishBytes<T, ByteForm::clamped>>(t);
-    case ByteForm::codes_last:
-      return run_tiles<Dot, FinishBytes<T, ByteForm::codes_last>>(t);
-    case ByteForm::codes_first:
-      return run_tiles<Dot, FinishBytes<T, ByteForm::codes_first>>(t);
-  }
+  ByteScaling s;
+  const bool bounded = set_limits<T>(t.epilogue, s) && scales_are_small(t.epilogue, 0, t.n);
+  if (!bounded) return run_tiles<Dot, FinishBytes<T, false, true>>(t);
+  t.epilogue.zero_point ? run_tiles<Dot, FinishBytes<T, true, true>>(t)
+                        : run_tiles<Dot, FinishBytes<T, true, false>>(t);
 }
 template <class Dot>
 void run(const DenseTile& t) noexcept {

@@ -22,19 +22,6 @@ struct Part {
 #endif
 };
 
-// `row` of a block, some columns of bytes from its first one; null if not wanted.
-struct Rows {
-  char* const c;
-  const int64_t c_stride;
-  const int64_t* const offsets;
-  explicit Rows(const DenseTile& t)
-      : c(static_cast<char*>(t.c)), c_stride(t.c_stride), offsets(t.c_offsets) {}
-  char* at(int64_t row, int64_t col_bytes) const {
-    if (!offsets) return c + row * c_stride + col_bytes;
-    return offsets[row] < 0 ? nullptr : c + offsets[row] + col_bytes;
-  }
-};
-
 // Where a tile is: what it reads, and its place in the block.
 struct Place {
   const std::byte *a, *b;

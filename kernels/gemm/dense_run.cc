@@ -80,7 +80,6 @@ struct DenseRun {
       g.finite = *plan.dense->column_sums(b, p.n, p.k) == 0;
       return g;
     }
-    if (g.epilogue.codes) g.epilogue.codes += i * g.epilogue.stride_r;
     if (!p.centered_b) g.k = p.k;
     take_zero_off(g, depth, p.a, args.a_zero, bias);
     return g;

@@ -71,7 +71,6 @@ inline void move_to(const Epilogue& from, int64_t row, int64_t col, Epilogue& to
   to.bias_m = add(from.bias_m, row);
   to.residual = add(from.residual, row * from.ldr + col);
   to.residual_bf16 = add(from.residual_bf16, row * from.ldr + col);
-  to.codes = add(from.codes, row * from.ldr + col);
   to.bias_i32 = add(from.bias_i32, col);
   to.scale_n = add(from.scale_n, col);
 }

@@ -1,7 +1,6 @@
 #pragma once
 // What may happen to a tile of C before it leaves the cache, in this order: bias, residual, activation; for
-// integer kernels bias, then scaling or rounding to the output's type, then the sum with other codes.
-#include <cstddef>
+// integer kernels bias, then scaling or rounding to the output's type.
 #include <cstdint>
 
 #include "skyline/dtype.h"
@@ -27,14 +26,6 @@ struct Activation {
   float a = 0, b = 0;
 };
 
-// Codes c of a product and r of another tensor make the code of their sum as QLinearAdd does:
-// saturate(round_half_even(fma(r, other, fma(c, own, fixed)))), or with codes_first saturate(round_half_even(
-// fma(c, own, fma(r, other, fixed)))). What is rounded is below 2^31.
-struct CodeSum {
-  float own = 0, other = 0, fixed = 0;
-  bool codes_first = false;
-};
-
 // All pointers are optional and borrowed; strides are in elements. A value-initialized Epilogue stores plain
 // C.
 struct Epilogue {
@@ -54,10 +45,6 @@ struct Epilogue {
   const int32_t* bias_i32 = nullptr;  // one per column
   const float* scale_n = nullptr;     // one per column; required unless C is i32
   int32_t zero_point = 0;
-  // Dense kernels, u8 and i8: what this gives is c of `sum`, and r is here, of C's type. m x n, ldr and
-  // stride_r being the distances of C, which this may be.
-  const std::byte* codes = nullptr;
-  CodeSum sum;
 };
 
 }  // namespace skyline::kernels

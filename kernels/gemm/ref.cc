@@ -78,14 +78,7 @@ void store_reference(const Epilogue& e, DType out, double sum, int64_t row, int6
   }
   x = static_cast<float>(activate_reference(e.act, double{x}));
   const float lo = out == DType::u8 ? 0.0f : -128.0f, hi = out == DType::u8 ? 255.0f : 127.0f;
-  float q = std::clamp(std::nearbyint(x) + static_cast<float>(e.zero_point), lo, hi);
-  if (e.codes) {
-    const float r = static_cast<float>(element(e.codes, out, row * e.ldr + col));
-    const CodeSum& s = e.sum;
-    const float sum_of_codes = s.codes_first ? std::fma(q, s.own, std::fma(r, s.other, s.fixed))
-                                             : std::fma(r, s.other, std::fma(q, s.own, s.fixed));
-    q = std::clamp(std::nearbyint(sum_of_codes), lo, hi);
-  }
+  const float q = std::clamp(std::nearbyint(x) + static_cast<float>(e.zero_point), lo, hi);
   if (out == DType::u8) {
     static_cast<uint8_t*>(c)[at] = static_cast<uint8_t>(q);
   } else {
@@ -100,7 +93,6 @@ void gemm_reference(const GemmProblem& p, const GemmArgs& args) noexcept {
     Epilogue e = args.epilogue;
     if (e.residual) e.residual += batch * e.stride_r;
     if (e.residual_bf16) e.residual_bf16 += batch * e.stride_r;
-    if (e.codes) e.codes += batch * e.stride_r;
     for (int64_t i = 0; i < p.m; ++i) {
       const int32_t a_zero = args.a_zero_m ? args.a_zero_m[i] : args.a_zero;
       for (int64_t j = 0; j < p.n; ++j) {

@@ -205,7 +205,7 @@ bool foldable(const GemmPlan& plan, const GemmArgs& args) {
   return p.batch > 1 && !args.a_offsets && !args.b_offsets && args.stride_b == 0 && !p.trans_a &&
          args.stride_a == p.m * args.lda && args.stride_c == p.m * args.ldc && !args.epilogue.bias_m &&
          !args.a_zero_m &&
-         ((!args.epilogue.residual && !args.epilogue.residual_bf16 && !args.epilogue.codes) ||
+         ((!args.epilogue.residual && !args.epilogue.residual_bf16) ||
           args.epilogue.stride_r == p.m * args.epilogue.ldr);
 }
 

@@ -122,22 +122,6 @@ def signed_and_uncentered():
     return n.model("x", [2, 5, 14, 9], n.conv(e, 20, 17, 1, w_dtype=UINT8, w_zero=140)), [2, 5, 14, 9]
 
 
-def residuals():
-    """Sums of a product's codes and others, in both orders, each with a scale and zero point of its own."""
-    n = Net(17)
-    x = n.quantize("x", 1 / 32, -3, INT8)
-    a = n.conv(x, 5, 45, 3, y_zero=4, y_dtype=INT8, relu=True)
-    b = n.quantize(n.add("Add", a, n.conv(a, 45, 45, 1, y_zero=9, y_dtype=INT8)), 1 / 29, -11, INT8)
-    c = n.quantize(n.add("Add", n.conv(b, 45, 45, 3, y_zero=-20, y_dtype=INT8), b), 1 / 23, 3, INT8)
-    d = n.quantize(n.add("Add", c, n.conv(c, 45, 45, 3, groups=45, y_zero=1, y_dtype=INT8)), 1 / 31, 7, INT8)
-    e = n.conv(d, 45, 64, 1, strides=[2, 2])
-    f = n.quantize(n.add("Relu", n.add("Add", n.conv(n.conv(d, 45, 24, 3, relu=True, strides=[2, 2]), 24, 64, 1), e)), 1 / 27, 0)
-    flat = n.add("Flatten", n.quantize(n.add("GlobalAveragePool", f)))
-    w, scales, zeros, _ = n.weights([64, 64], 64)
-    y = n.quantize(n.add("MatMul", flat, n.add("DequantizeLinear", w, scales, zeros, axis=1)), 1 / 41, 111)
-    return n.model("x", [2, 5, 14, 11], n.quantize(n.add("Add", flat, y), 1 / 37, 99)), [2, 5, 14, 11]
-
-
 def products():
     n = Net(13)
     x = n.quantize("x", 1 / 32, 117)
@@ -170,7 +154,7 @@ def outputs(skyline, folder, inputs, level, threads):
 
 
 def made(root):
-    for build in (convolutions, signed_and_uncentered, residuals, products):
+    for build in (convolutions, signed_and_uncentered, products):
         content, dims = build()
         folder = root / build.__name__
         folder.mkdir()

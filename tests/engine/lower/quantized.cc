@@ -1,6 +1,5 @@
 // Quantized operators against their reference: the same integers on every ISA.
 #include <algorithm>
-#include <array>
 
 #include "tests/engine/lower/sweep.h"
 
@@ -181,68 +180,7 @@ void check_convolutions(Random& random) {
   }
 }
 
-// Sums of a product's codes and others. Through Lookup nodes the codes would be in the arena; here they are
-// inputs, and whole models (tests/golden) write over theirs.
-template <class T>
-void check_sums(Random& random) {
-  const auto with = [&](std::vector<Operand> in, const Dims& y, float z_scale) {
-    in.insert(in.end(), {codes<T>(random, y), scale(0.21f), zero<T>(17), scale(z_scale), zero<T>(29)});
-    return in;
-  };
-  for (const int64_t first : {0, 1}) {
-    for (const int64_t kernel : {1, 3}) {
-      for (const auto& [ic, oc, size] : {std::array<int64_t, 3>{16, 33, 6}, {64, 64, 9}, {3, 8, 5}}) {
-        const Attrs attrs{{"pads", Dims(4, kernel / 2)}, {"codes_first", first}};
-        const std::vector<Operand> in = {codes<T>(random, {2, ic, size, size}),
-                                         scale(0.02f),
-                                         zero<T>(17),
-                                         weights<int8_t>(random, {oc, ic, kernel, kernel}),
-                                         scales(random, oc),
-                                         zero<int8_t>(0),
-                                         scale(0.3f),
-                                         zero<T>(40),
-                                         constant(random.ints<int32_t>({oc}, -3000, 3000))};
-        // The last scale makes sums that are not below 2^31: they are added apart.
-        check_sweep({.op = "QLinearConvAdd",
-                     .operands = with(in, {2, oc, size, size}, kernel == 1 ? 0.37f : 1e-8f),
-                     .attrs = attrs,
-                     .domain = "skyline"});
-        std::vector<Operand> last = in;
-        last[0] = codes<T>(random, {2, size, size, ic});
-        last[8] = Operand{};
-        Attrs nhwc = attrs;
-        nhwc.set("layout", std::string("NHWC"));
-        check_sweep({.op = "QLinearConvAdd",
-                     .operands = with(last, {2, size, size, oc}, 0.37f),
-                     .attrs = nhwc,
-                     .domain = "skyline"});
-      }
-    }
-    const Attrs attrs{{"codes_first", first}};
-    const Operand w = weights<int8_t>(random, {37, 19});
-    check_sweep({.op = "QLinearMatMulAdd",
-                 .operands = with({codes<T>(random, {2, 3, 37}), scale(0.02f), zero<T>(9), w, scale(0.005f),
-                                   zero<int8_t>(0), scale(0.4f), zero<T>(20)},
-                                  {2, 3, 19}, 0.5f),
-                 .attrs = attrs,
-                 .domain = "skyline"});
-    check_sweep({.op = "QGemmAdd",
-                 .operands = with({codes<T>(random, {6, 37}), scale(0.02f), zero<T>(9), w, scales(random, 19),
-                                   zero<int8_t>(0), constant(random.ints<int32_t>({19}, -900, 900)),
-                                   scale(0.4f), zero<T>(20)},
-                                  {6, 19}, 0.5f),
-                 .attrs = attrs,
-                 .domain = "skyline"});
-  }
-}
-
 }  // namespace
-
-TEST_CASE("products of integers and sums with other codes") {
-  Random random(47);
-  check_sums<uint8_t>(random);
-  check_sums<int8_t>(random);
-}
 
 TEST_CASE("quantize and dequantize") {
   Random random(41);

@@ -47,7 +47,6 @@ struct Case {
   Activation act;
   std::vector<uint8_t> b_zeros = {};  // of B, one or one per column; empty: centered
   bool mild = false;                  // weights of a trained model: small but for a few
-  enum class Codes : uint8_t { none, last, first, in_place } codes = Codes::none;  // CodeSum
 };
 
 bool takes(const DenseKernel& kernel, DType a) {
@@ -97,21 +96,7 @@ void check(const DenseKernel& kernel, const Shape& s, const Case& t, int threads
   if (t.c != DType::i32) args.epilogue.scale_n = guarded_scale.data();
   if (t.c == DType::f32) args.epilogue.bias_n = bias_n.data();
   args.epilogue.zero_point = t.c == DType::u8 ? 101 : t.c == DType::i8 ? -7 : 0;
-  Guarded<uint8_t> codes(bytes(static_cast<int64_t>(c_bytes), 3));
-  if (t.codes != Case::Codes::none) {
-    args.epilogue.codes = reinterpret_cast<const std::byte*>(codes.data());
-    args.epilogue.ldr = ldc;
-    args.epilogue.stride_r = args.stride_c;
-    args.epilogue.sum = {0.83f, 0.47f, t.c == DType::u8 ? -31.3f : 2.6f, t.codes == Case::Codes::first};
-  }
   gemm_reference(p, args);
-  if (t.codes == Case::Codes::in_place) {
-    std::memcpy(c.data(), codes.data(), c_bytes);
-    for (int64_t i = 0; i < static_cast<int64_t>(c_bytes); ++i) {  // what is between rows stays
-      if (i % ldc >= s.n) want[static_cast<size_t>(i)] = c.data()[i];
-    }
-    args.epilogue.codes = c.data();
-  }
   const GemmPlan plan = gemm_plan(p, kernel);
   AlignedBuffer packed;
   if (t.const_b) {
@@ -163,29 +148,6 @@ TEST_CASE("dense products: types, storage orders, zero points, outputs, threads"
             check(*kernel, {45, 50, mode < 4 ? 64 : 67}, t, 1 + mode % 3);
           }
         }
-      }
-    }
-  }
-}
-
-TEST_CASE("dense products: sums with other codes") {
-  using Codes = Case::Codes;
-  for (const DenseKernel* kernel : rows()) {
-    for (const Codes codes : {Codes::last, Codes::first, Codes::in_place}) {
-      for (DType c : {DType::u8, DType::i8}) {
-        for (int64_t m : {1, 2, 13, 31, 33, 64}) {
-          for (int64_t n : {1, 15, 16, 17, 31, 32, 33, 65}) {
-            Case t{.a = kernel->in, .c = c, .extra = n % 3, .codes = codes};
-            if (m == 31) t.act = {Act::relu};
-            if (m == 33) t.act = {Act::clip, -2.0f, 6.0f};
-            check(*kernel, {m, n, 70}, t, 1);
-          }
-        }
-        check(*kernel, {9, 20, 64}, {.a = kernel->in, .c = c, .a_zero = 4, .batch = 3, .codes = codes}, 2);
-        check(*kernel, {9, 20, 32},
-              {.a = kernel->in, .c = c, .const_b = false, .batch = 5, .shared_b = true, .codes = codes}, 3);
-        check(*kernel, {300, 130, 512}, {.a = kernel->in, .c = c, .a_zero = 7, .codes = codes}, 8);
-        check(*kernel, {45, 300, 2600}, {.a = kernel->in, .c = c, .codes = codes}, 2);
       }
     }
   }
