@@ -117,9 +117,10 @@ Choice Quantizer::everything() const {
 Result Quantizer::build(const Choice& choice) const {
   std::vector<std::string> keep = options_.keep;
   Choice floats;
-  for (const auto& [name, rung] : choice) {
-    const auto p =
-        std::find_if(products_.begin(), products_.end(), [&](const Product& q) { return q.name == name; });
+  for (const auto& entry : choice) {
+    const auto& [name, rung] = entry;
+    const auto p = std::find_if(products_.begin(), products_.end(),
+                                [&](const Product& q) { return q.name == entry.first; });
     if (p == products_.end()) throw Error(Code::invalid, "no product is named '" + name + "'");
     if (rung == Precision::int8 && !p->int8)
       throw Error(Code::invalid, "node '" + name + "' cannot be int8: " + p->reason);

@@ -27,7 +27,7 @@ std::string show(const Frontier& f, const Point& p, Quantity q, bool interval = 
   const auto& e = p.figure(q);
   if (!e) return "-";
   const bool fraction = f.info.metric.fraction;
-  const std::string value = format_quantity(q, e->value, fraction);
+  std::string value = format_quantity(q, e->value, fraction);
   if (!interval || e->low == e->high) return value;
   return fmt::format("{} ({} to {})", value, format_quantity(q, e->low, fraction),
                      format_quantity(q, e->high, fraction));
@@ -41,6 +41,7 @@ char mark(const Point& p) {
 std::string table(const std::vector<std::string>& headings,
                   const std::vector<std::vector<std::string>>& rows) {
   std::vector<size_t> width;
+  width.reserve(headings.size());
   for (const std::string& h : headings) width.push_back(h.size() - (h[0] == '<'));
   for (const auto& row : rows) {
     for (size_t i = 0; i < row.size(); ++i) width[i] = std::max(width[i], row[i].size());
@@ -56,6 +57,7 @@ std::string table(const std::vector<std::string>& headings,
     out += text.substr(0, text.find_last_not_of(' ') + 1) + "\n";
   };
   std::vector<std::string> names;
+  names.reserve(headings.size());
   for (const std::string& h : headings) names.push_back(h[0] == '<' ? h.substr(1) : h);
   line(names);
   for (const auto& row : rows) line(row);
@@ -117,12 +119,14 @@ std::string rungs_of(const Point& p) {
 
 std::string point_table(const Frontier& f) {
   std::vector<const Point*> sorted;
+  sorted.reserve(f.points.size());
   for (const Point& p : f.points) sorted.push_back(&p);
   std::stable_sort(sorted.begin(), sorted.end(), [](const Point* a, const Point* b) {
     const auto &x = a->figure(kLatency), &y = b->figure(kLatency);
     return x && y ? x->value < y->value : x.has_value() > y.has_value();
   });
   std::vector<std::vector<std::string>> rows;
+  rows.reserve(sorted.size());
   for (const Point* p : sorted) {
     rows.push_back({std::string(1, mark(*p)), printable(p->id, 24), show(f, *p, kLatency),
                     show(f, *p, kLatency99), show(f, *p, kThroughput), show(f, *p, kAccuracy),

@@ -342,6 +342,7 @@ Frontier load_frontier(const std::string& path) {
 std::string to_csv(const Frontier& f) {
   frontier::check(f);
   std::vector<Quantity> columns;
+  columns.reserve(kStatistics + 4);
   for (int s = 0; s < kStatistics; ++s) columns.push_back({Axis::latency, static_cast<Statistic>(s)});
   for (const Axis a : {Axis::throughput, Axis::accuracy, Axis::accuracy_drop, Axis::memory})
     columns.push_back({a});

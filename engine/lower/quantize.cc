@@ -339,8 +339,8 @@ struct ByteSoftmax {
     parallel_for(threads, outer * inner, 4096 / n + 1, [&](int64_t begin, int64_t end) noexcept {
       for (int64_t row = begin; row < end; ++row) {
         const int64_t at = row / inner * inner * n + row % inner;
-        int32_t top = x[at];
-        for (int64_t i = 1; i < n; ++i) top = std::max<int32_t>(top, x[at + i * inner]);
+        T top = x[at];
+        for (int64_t i = 1; i < n; ++i) top = std::max(top, x[at + i * inner]);
         const auto e = [&](int64_t i) { return exponentials[static_cast<size_t>(top - x[at + i * inner])]; };
         double sum = 0;
         for (int64_t i = 0; i < n; ++i) sum += e(i);

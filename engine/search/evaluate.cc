@@ -21,6 +21,7 @@ int64_t bytes_of(const std::vector<Value>& values) {
 
 std::vector<Value> copy_of(const std::vector<Value>& values) {
   std::vector<Value> out;
+  out.reserve(values.size());
   for (const Value& v : values) out.push_back(v.is_tensor() ? Value(v.tensor().clone()) : v);
   return out;
 }

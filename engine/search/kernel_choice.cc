@@ -58,6 +58,7 @@ std::map<std::string, std::string> choose_kernels(const Variants& variants, cons
   const auto& products = variants.flow().products;
   const std::vector<Precision> f32(products.size(), Precision::f32);
   std::vector<std::string> names;
+  names.reserve(products.size());
   for (const auto& p : products) names.push_back(p.name);
   const auto key = [&](size_t i, const std::string& kernel) {
     return variants.cost_key(i, Precision::f32, "race " + kernel);

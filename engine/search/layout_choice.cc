@@ -87,6 +87,7 @@ std::vector<Group> differing_groups(const Graph& g, const LayoutAssignment& mode
     if (differs(id)) groups[sets.find(i)][g.node(id).name] = std::string(passes::name(b[i]));
   }
   std::vector<Group> out;
+  out.reserve(groups.size());
   for (auto& [set, group] : groups) out.push_back(std::move(group));
   std::stable_sort(out.begin(), out.end(),
                    [](const Group& x, const Group& y) { return x.size() > y.size(); });

@@ -10,7 +10,7 @@ constexpr DepthwiseKernel row(std::string_view name) {
   constexpr auto kType = [](size_t size) { return size == 2 ? DType::bf16 : DType::f32; };
   return {{.name = name,
            .op = "depthwise",
-           .needs = kIsaAvx512 | kIsaBf16,
+           .needs = kIsaAvx512 | kIsaVnni | kIsaBf16,
            .in = kType(sizeof(In)),
            .weights = DType::f32,
            .acc = DType::f32,

@@ -45,7 +45,7 @@ Graph chosen(const Graph& g, Fake costs = {}) {
   CHECK(a.cost <= a.cost_first);
   CHECK(a.cost <= a.cost_last);
   for (const auto& [node, kind] : a.forms) passes::assign_layout(marked, node, kind);
-  const Graph after = optimized(marked, {layout_passes().begin(), layout_passes().end()}, 1e-5);
+  Graph after = optimized(marked, {layout_passes().begin(), layout_passes().end()}, 1e-5);
   CHECK(moved_bytes(after) == a.cost);
   return after;
 }

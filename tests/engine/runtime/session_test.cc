@@ -128,10 +128,12 @@ TEST_CASE("any number of threads inside gives the same bits") {
 TEST_CASE("a hundred threads calling one session get the bits that one gets") {
   const Session session(Model::load(digits_path()), {.threads = 2});
   std::vector<std::vector<float>> alone;
+  alone.reserve(10);
   for (int i = 0; i < 10; ++i)
     alone.push_back(floats(session.run(std::vector<Value>{Value(picture(1 + i % 3, i))})[0]));
   std::atomic<int> wrong{0};
   std::vector<std::thread> callers;
+  callers.reserve(100);
   for (int t = 0; t < 100; ++t) {
     callers.emplace_back([&, t] {
       for (int i = 0; i < 10; ++i) {

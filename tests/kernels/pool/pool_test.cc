@@ -100,7 +100,7 @@ template <class T>
 void check_bytes(const PoolTable& t, const PoolShape& s) {
   const int64_t in = s.batch * s.channels * s.in[0] * s.in[1] * s.in[2];
   const int64_t out = s.batch * s.channels * s.out[0] * s.out[1] * s.out[2];
-  constexpr int least = std::numeric_limits<T>::min(), most = std::numeric_limits<T>::max();
+  constexpr auto least = std::numeric_limits<T>::min(), most = std::numeric_limits<T>::max();
   const auto x = test::Random(2).integers<T>(in, least, most);
   std::vector<T> y(out), z(out);
   const PoolQuant q{1.25f, 3, 7};
