@@ -182,6 +182,8 @@ def main():
     models = options.models or [str(build.build(name, build.DEFAULT_OUTPUT) / "model.onnx") for name in DEFAULTS]
     if options.child:
         options.threads = options.threads[0]
+        # The same CPUs for both sides: CPUs of one machine may differ in speed, and a parent keeps its own.
+        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[-options.threads :])
         print(json.dumps(measure(options, models[0])), flush=True)
         os._exit(0)
 

@@ -27,6 +27,7 @@ struct DirectLine {
   float* y = nullptr;
   int64_t ldy = 0;            // floats
   int64_t pixels = 0, n = 0;  // n: 1..nr
+  bool far_y = false;         // y, and the residual, are rather not in L2: to be fetched ahead
   Epilogue epilogue;          // moved to the first pixel and column
   // What a later call will read, to be brought into L2 meanwhile; null: nothing.
   const void* fetch = nullptr;

@@ -28,8 +28,7 @@ inline const float* multiply(Tile<M, NV>& tile, const float* x, int64_t distance
   Spaced<M> pixels(x, distance);
   for (int64_t k = 0; k < steps; ++k, w += NV * kLanes) {
     pixels.hide();
-    __builtin_prefetch(ahead.at, 0, 2);
-    ahead.at += ahead.step;
+    ahead.fetch();
     F32 vw[NV];
 #pragma GCC unroll 4
     for (int j = 0; j < NV; ++j) vw[j] = load(w + j * kLanes);
@@ -44,62 +43,69 @@ inline const float* multiply(Tile<M, NV>& tile, const float* x, int64_t distance
   return w;
 }
 
-template <int M, int NV>
-void run_tile(const DirectLine& d, int64_t first, Ahead ahead) noexcept {
+// Flat: one line and one tap, that is a 1x1 kernel.
+template <int M, int NV, bool Flat>
+void run_tile(const DirectLine& d, int64_t first, int64_t tiles, Ahead ahead) noexcept {
   const int last = static_cast<int>(d.n) - (NV - 1) * kLanes;  // columns in the last vector
-  Tile<M, NV> tile;
-  const float* w = d.w;
-  for (int64_t r = 0; r < d.lines; ++r) {
-    if (!d.x[r]) {
-      w += d.taps * d.steps * NV * kLanes;
-      continue;
-    }
-    const float* x = d.x[r] + d.x_offset + first * d.pixel;
-    for (int64_t tap = 0; tap < d.taps; ++tap, x += d.tap_step) {
-      for (int64_t k = 0; k < d.steps;) {
-        if (tile.left == 0) tile.flush();
-        const int64_t most = tile.fetch(d, first), left = most < tile.left ? most : tile.left;
-        const int64_t count = d.steps - k < left ? d.steps - k : left;
-        w = multiply(tile, x + k, d.pixel, w, count, ahead);
-        k += count;
-        tile.left -= count;
+  for (; tiles > 0; --tiles, first += M) {
+    Tile<M, NV> tile;
+    const float* w = d.w;
+    for (int64_t r = 0; r < (Flat ? 1 : d.lines); ++r) {
+      if (!Flat && !d.x[r]) {
+        w += d.taps * d.steps * NV * kLanes;
+        continue;
+      }
+      const float* x = d.x[r] + d.x_offset + first * d.pixel;
+      for (int64_t tap = 0; tap < (Flat ? 1 : d.taps); ++tap, x += d.tap_step) {
+        for (int64_t k = 0; k < d.steps;) {
+          if (tile.left == 0) tile.flush();
+          const int64_t most = tile.fetch(d, first), left = most < tile.left ? most : tile.left;
+          const int64_t count = d.steps - k < left ? d.steps - k : left;
+          w = multiply(tile, x + k, d.pixel, w, count, ahead);
+          k += count;
+          tile.left -= count;
+        }
       }
     }
+    tile.finish(d, first, last);
   }
-  tile.finish(d, first, last);
 }
 
-template <int NV, int Most>
+template <int NV, int Most, bool Flat>
 struct Table {
   TileFn fn[Most];
   template <int M = Most>
   constexpr void fill() {
-    fn[M - 1] = run_tile<M, NV>;
+    fn[M - 1] = run_tile<M, NV, Flat>;
     if constexpr (M > 1) fill<M - 1>();
   }
 };
-template <int NV, int Most>
-constexpr Table<NV, Most> make_table() {
-  Table<NV, Most> table{};
+template <int NV, int Most, bool Flat>
+constexpr Table<NV, Most, Flat> make_table() {
+  Table<NV, Most, Flat> table{};
   table.fill();
   return table;
 }
-constexpr auto kNarrowTiles = make_table<1, kNarrow>();
-constexpr auto kWideTiles = make_table<2, kWide>();
+template <int NV, int Most, bool Flat>
+constexpr auto kTable = make_table<NV, Most, Flat>();
+
+template <int NV, int Most>
+void run_vectors(const DirectLine& d) noexcept {
+  const bool flat = d.lines == 1 && d.taps == 1 && d.x[0];
+  run_tiles(d, flat ? kTable<NV, Most, true>.fn : kTable<NV, Most, false>.fn, Most);
+}
 
 void run(const DirectLine& d) noexcept {
-  d.n > kLanes ? run_tiles(d, kWideTiles.fn, kWide) : run_tiles(d, kNarrowTiles.fn, kNarrow);
+  d.n > kLanes ? run_vectors<2, kWide>(d) : run_vectors<1, kNarrow>(d);
 }
 
 #if defined(SKYLINE_ARCH_avx512)
 // Four vectors of channels: 10 loads for 24 multiply-adds instead of 16 for 28.
 constexpr int kBroad = 6;
-constexpr auto kThreeTiles = make_table<3, kBroad>();
-constexpr auto kBroadTiles = make_table<4, kBroad>();
 
 void run_broad(const DirectLine& d) noexcept {
   if (d.n <= 2 * kLanes) return run(d);
-  run_tiles(d, d.n <= 3 * kLanes ? kThreeTiles.fn : kBroadTiles.fn, kBroad);
+  d.n <= 3 * kLanes ? run_vectors<3, kBroad>(d) : run_vectors<4, kBroad>(d);
 }
 #endif
 

@@ -27,10 +27,7 @@ inline const float* multiply(Tile<M, NV>& tile, const float* x, int64_t distance
   std::conditional_t<Unit, Adjacent, Spaced<kColumns>> columns(x, distance);
   for (int64_t k = 0; k < (Unit ? 1 : steps); ++k, w += Window * NV * kLanes) {
     columns.hide();
-    if constexpr (!Unit) {
-      __builtin_prefetch(ahead.at, 0, 2);
-      ahead.at += ahead.step;
-    }
+    if constexpr (!Unit) ahead.fetch();
     F32 vw[Window][NV];
 #pragma GCC unroll 6
     for (int t = 0; t < Window; ++t) {
@@ -54,30 +51,32 @@ inline const float* multiply(Tile<M, NV>& tile, const float* x, int64_t distance
 }
 
 template <int M, int NV, int Window, int Stride, bool Unit>
-void run_tile(const DirectLine& d, int64_t first, Ahead ahead) noexcept {
+void run_tile(const DirectLine& d, int64_t first, int64_t tiles, Ahead ahead) noexcept {
   constexpr int64_t kSteps = kChain / Window;  // of a chain
   const int last = static_cast<int>(d.n) - (NV - 1) * kLanes;
-  Tile<M, NV> tile;
-  tile.left = kSteps;
-  const float* w = d.w;
-  for (int64_t r = 0; r < d.lines; ++r) {
-    if (!d.x[r]) {
-      w += Window * d.steps * NV * kLanes;
-      continue;
-    }
-    const float* x = d.x[r] + d.x_offset + first * d.pixel;
-    for (int64_t k = 0; k < (Unit ? 1 : d.steps);) {
-      if (tile.left == 0) {
-        tile.flush();
-        tile.left = kSteps;
+  for (; tiles > 0; --tiles, first += M) {
+    Tile<M, NV> tile;
+    tile.left = kSteps;
+    const float* w = d.w;
+    for (int64_t r = 0; r < d.lines; ++r) {
+      if (!d.x[r]) {
+        w += Window * d.steps * NV * kLanes;
+        continue;
       }
-      const int64_t count = Unit ? 1 : d.steps - k < tile.left ? d.steps - k : tile.left;
-      w = multiply<M, NV, Window, Stride, Unit>(tile, x + k, d.tap_step, w, count, ahead);
-      k += count;
-      tile.left -= count;
+      const float* x = d.x[r] + d.x_offset + first * d.pixel;
+      for (int64_t k = 0; k < (Unit ? 1 : d.steps);) {
+        if (tile.left == 0) {
+          tile.flush();
+          tile.left = kSteps;
+        }
+        const int64_t count = Unit ? 1 : d.steps - k < tile.left ? d.steps - k : tile.left;
+        w = multiply<M, NV, Window, Stride, Unit>(tile, x + k, d.tap_step, w, count, ahead);
+        k += count;
+        tile.left -= count;
+      }
     }
+    tile.finish(d, first, last);
   }
-  tile.finish(d, first, last);
 }
 
 template <int Window, int Stride, int NV, bool Unit>

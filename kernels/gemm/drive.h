@@ -155,6 +155,11 @@ inline void set_panel(const Product& g, int64_t row, int64_t p, GemmTile& t) {
   t.c = g.c + row * g.c_stride + col * static_cast<int64_t>(size_of(g.out));
 }
 
+// Panels from p on, before `end`, that a tile may take in one call.
+inline int64_t alike(const Product& g, int64_t p, int64_t end) {
+  return g.kernel->cuts_k ? std::max<int64_t>(1, std::min(end, g.shape.n / g.shape.nr) - p) : 1;
+}
+
 // A block of one row: several panels at a time.
 template <class Rows>
 void run_row(const Product& g, const Block& block, bool far, GemmTile& t, Rows&& rows) noexcept {
@@ -172,6 +177,7 @@ void run_row(const Product& g, const Block& block, bool far, GemmTile& t, Rows&&
     g.kernel->run_row(t);
   }
   t.fetch = nullptr;
+  t.panels = 1;
   if (block.p0 + full == block.p1) return;
   set_panel(g, block.m0, block.p1 - 1, t);
   g.kernel->run(t);
@@ -202,8 +208,11 @@ void run_block(const Product& g, const Block& block, Rows&& rows) noexcept {
       const int64_t next = tile_begin(block, tiles, i + 1);
       t.m = next - row;
       t.a = rows(row, t.m);
-      for (int64_t p = p0; p < p1; ++p) {
+      for (int64_t p = p0; p < p1; p += t.panels) {
         set_panel(g, row, p, t);
+        t.panels = far ? 1 : alike(g, p, p1);
+        if (t.panels > 1)
+          t.panel_stride = g.direct ? g.shape.nr * kStepBytes : g.shape.offset(p + 1) - g.shape.offset(p);
         if (far) fetch_ahead(g, block, p0, p, i, tiles, t);
         g.kernel->run(t);
       }

@@ -46,8 +46,8 @@ struct GemmTile {
   // fetch_step to be brought into L2. Null: nothing.
   const std::byte* fetch = nullptr;
   int64_t fetch_step = 0;  // bytes
-  // One row by several full panels (m = 1, taps = 1, neither add nor more; see GemmKernel::run_row), each
-  // panel_stride bytes after the one before; n is that of all.
+  // Several full panels (kernels with cuts_k), each panel_stride bytes after the one before; C and what the
+  // epilogue has for each column go on by n columns from one to the next. For run_row n is that of all.
   int64_t panels = 1, panel_stride = 0;
 };
 
@@ -55,11 +55,11 @@ struct GemmKernel : KernelInfo {
   void (*run)(const GemmTile&) noexcept;
   int mr, nr, lanes, kr;
   int max_n = 0;        // made for products of at most so many columns; 0: of any number
-  bool cuts_k = false;  // knows interleaved, add and more
+  bool cuts_k = false;  // knows interleaved, add, more and panels
   // interleave_rows of pack.h for mr rows, where this level does it faster; may be null.
   void (*interleave)(const float* a, int64_t k, int64_t m_stride, float* to) noexcept = nullptr;
-  // A row by up to row_panels panels at a time; `fetch` not null asks to bring into L2 what it reads. May be
-  // null.
+  // A row (taps = 1, neither add nor more) by up to row_panels panels at a time; `fetch` not null asks to
+  // bring into L2 what it reads. May be null.
   void (*run_row)(const GemmTile&) noexcept = nullptr;
   int row_panels = 1;
 };
